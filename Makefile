@@ -1,0 +1,61 @@
+# Targets with a `## comment` are listed by `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+export SPECDEC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/specdec
+CLUSTER ?= $(if $(shell docker info >/dev/null 2>&1 && echo yes),kind,local)
+ENGINE ?= simulator
+export CLUSTER ENGINE
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV_VENV := $(SPECDEC_CACHE)/uv-$(shell sha256sum requirements/bootstrap.txt | cut -c1-12)
+UV := $(UV_VENV)/bin/uv
+PYTEST := $(PY) -m pytest
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- set-up ----------------------------------------------------------------------------------------------------------
+
+$(UV):
+	@echo "==> fetching uv into $(UV_VENV)"
+	@python3 -m venv $(UV_VENV)
+	@$(UV_VENV)/bin/python -m pip install -q --require-hashes -r requirements/bootstrap.txt
+
+$(VENV)/.stamp: requirements/dev.txt pyproject.toml | $(UV)
+	@echo "==> creating $(VENV) from requirements/dev.txt"
+	@test -x $(PY) || $(UV) venv -q --python python3.11 $(VENV)
+	@$(UV) pip sync -q --python $(PY) --require-hashes requirements/dev.txt
+	@printf '%s\n' "$(CURDIR)/operator" "$(CURDIR)/images/simulator" "$(CURDIR)" > $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/specdec-rooms.pth
+	@printf '#!/bin/sh\nexec "$(CURDIR)/$(PY)" -m specdec.cli.main "$$@"\n' > $(VENV)/bin/specdec && chmod +x $(VENV)/bin/specdec
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.stamp ## Create the virtual environment
+
+.PHONY: lock
+lock: $(UV) ## Pin all requirements with hashes
+	@for f in bootstrap operator simulator loadtest dev; do \
+	  $(UV) pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	    requirements/$$f.in -o requirements/$$f.txt; done
+
+# ---- checks ----------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import rules
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: setup ## Format the code
+	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format .
+
+.PHONY: test-unit
+test-unit: setup ## Pure rooms: seconds
+	@$(PYTEST) tests/unit
