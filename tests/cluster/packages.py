@@ -76,7 +76,9 @@ def _apt(*arguments: str) -> None:
     command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *arguments]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=APT_LIMIT_SECONDS)
+        done = subprocess.run(
+            command, check=False, env=environment, capture_output=True, text=True, timeout=APT_LIMIT_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise ClusterError(f"{' '.join(command)} took longer than {APT_LIMIT_SECONDS} s") from None
     if done.returncode != 0:

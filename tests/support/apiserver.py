@@ -128,7 +128,7 @@ class ApiServer:
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={key}",
+            f"--service-account-key-file={certificate}",
             f"--service-account-signing-key-file={key}",
             # nobody creates the accounts that this plugin would insist on
             "--disable-admission-plugins=ServiceAccount",
