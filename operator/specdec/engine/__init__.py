@@ -1,0 +1,1 @@
+"""What the operator knows of an engine: its metrics page (`scrape`) and its live speculation endpoint (`live`)."""
