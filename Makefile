@@ -59,3 +59,31 @@ format: setup ## Format the code
 .PHONY: test-unit
 test-unit: setup ## Pure rooms: seconds
 	@$(PYTEST) tests/unit
+
+# ---- test cluster and images (docs/kubernetes.md) --------------------------------------------------------------------
+
+.PHONY: tools
+tools: setup ## Build etcd, Kubernetes, helm, kind and kwok from Go modules into the cache; print their folder
+	@$(PY) -m tests.cluster.tools build
+
+export NAME NODES CLUSTER_STATE CLUSTER_AUDIT CLUSTER_QPS
+
+.PHONY: cluster-up cluster-down cluster-status
+cluster-up: setup ## Start the test cluster: CLUSTER=local|kind|existing, NAME=, NODES=2; prints its kubeconfig's path
+	@$(PY) -m tests.cluster up
+
+cluster-down: setup ## End it; nothing stays outside its state folder
+	@$(PY) -m tests.cluster down
+
+cluster-status: setup ## What of it runs
+	@$(PY) -m tests.cluster status
+
+# ---- chart (charts/specdec-operator) ---------------------------------------------------------------------------------
+
+.PHONY: generate-chart-docs
+generate-chart-docs: setup ## Write the chart's README table and values.schema.json from values.yaml
+	@$(PY) -m charts.reference
+
+.PHONY: test-chart
+test-chart: setup ## The chart: real helm, a real API server
+	@$(PYTEST) tests/chart

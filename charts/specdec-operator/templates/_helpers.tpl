@@ -1,0 +1,88 @@
+{{- define "specdec-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "specdec-operator.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains (include "specdec-operator.name" .) .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "specdec-operator.name" .) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "specdec-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "specdec-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name must be set when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* What selects this release's pods of one component: (dict "root" $ "component" "operator"). Never changes. */}}
+{{- define "specdec-operator.selector" -}}
+app.kubernetes.io/name: {{ include "specdec-operator.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "specdec-operator.labels" -}}
+{{ include "specdec-operator.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* An image reference: (dict "image" .Values.image "tag" .Chart.AppVersion). The digest wins over the tag. */}}
+{{- define "specdec-operator.image" -}}
+{{- if .image.digest }}
+{{- printf "%s@%s" .image.repository .image.digest }}
+{{- else }}
+{{- printf "%s:%s" .image.repository (default .tag .image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* The two security contexts of every pod here: what the `restricted` pod security standard asks, and a read-only root. */}}
+{{- define "specdec-operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "specdec-operator.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* The namespaces that the operator serves, as a JSON list; empty for the whole cluster. */}}
+{{- define "specdec-operator.namespaces" -}}
+{{- .Values.watchNamespaces | uniq | sortAlpha | toJson }}
+{{- end }}
+
+{{/* A namespace in which the operator serves resources: the release's own where it is served, else the first of the list. */}}
+{{- define "specdec-operator.servedNamespace" -}}
+{{- if or (empty .Values.watchNamespaces) (has .Release.Namespace .Values.watchNamespaces) }}
+{{- .Release.Namespace }}
+{{- else }}
+{{- first .Values.watchNamespaces }}
+{{- end }}
+{{- end }}
+
+{{/* What every engine pod of the operator carries (specdec.desired sets it). */}}
+{{- define "specdec-operator.engineSelector" -}}
+app.kubernetes.io/name: specdec-engine
+{{- end }}
+
+{{- define "specdec-operator.dnsEgress" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
