@@ -1,0 +1,89 @@
+"""Events on a resource, as `kubectl describe` and `kubectl events` show them; the same words are not said twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import structlog
+
+from specdec.kube import errors
+from specdec.kube.client import FIELD_MANAGER, KubeClient
+from specdec.kube.kinds import EVENT
+
+log = structlog.get_logger(__name__)
+
+NOTE_LIMIT: Final = 1024
+QUIET_SECONDS: Final = 3600.0
+REMEMBERED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What to tell. reason: CamelCase, stable, for machines. note: one sentence for people, with the remedy if any.
+
+    action: what the operator did or tried, CamelCase.
+    """
+
+    reason: str
+    note: str
+    action: str
+    type: Literal["Normal", "Warning"] = "Normal"
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Posts events; one that cannot be posted is logged and forgotten, it must not hold up the work it tells of.
+
+    instance: who we are among the replicas.
+    """
+
+    client: KubeClient
+    instance: str
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _said: OrderedDict[tuple[str, str, str], float] = field(default_factory=OrderedDict)
+
+    async def post(self, about: dict[str, Any], event: Event) -> None:
+        """Tell `event` of the object `about`, unless the same was told of it within the last hour."""
+        if self._repeats(about["metadata"]["uid"], event):
+            return
+        try:
+            await self.client.create(self._manifest(about, event))
+        except errors.KubeError as error:
+            log.warning("event not posted", reason=event.reason, error=str(error))
+
+    def _repeats(self, uid: str, event: Event) -> bool:
+        key, clock = (uid, event.reason, event.note), asyncio.get_running_loop().time()
+        told = self._said.pop(key, None)
+        self._said[key] = clock if told is None or clock - told >= QUIET_SECONDS else told
+        while len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
+        return self._said[key] != clock
+
+    def _manifest(self, about: dict[str, Any], event: Event) -> dict[str, Any]:
+        metadata = about["metadata"]
+        return {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.name,
+            "metadata": {"namespace": metadata["namespace"], "name": f"{metadata['name']}.{secrets.token_hex(8)}"},
+            "eventTime": self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "type": event.type,
+            "reason": event.reason,
+            "note": event.note if len(event.note) <= NOTE_LIMIT else event.note[: NOTE_LIMIT - 1] + "…",
+            "action": event.action,
+            "reportingController": f"specdec.dev/{FIELD_MANAGER}",
+            "reportingInstance": self.instance,
+            "regarding": {
+                "apiVersion": about["apiVersion"],
+                "kind": about["kind"],
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+            },
+        }
