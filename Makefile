@@ -81,7 +81,7 @@ cluster-status: setup ## What of it runs
 # ---- chart (charts/specdec-operator) ---------------------------------------------------------------------------------
 
 .PHONY: generate-chart-docs
-generate-chart-docs: setup ## Write the chart's README table and values.schema.json from values.yaml
+generate-chart-docs: setup ## Write the chart's README tables, values.schema.json and dashboards
 	@$(PY) -m charts.reference
 
 .PHONY: test-chart

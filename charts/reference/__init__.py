@@ -1,6 +1,7 @@
-"""The chart's reference, made from what stands in its values.yaml.
+"""The generated parts of the chart: `python -m charts.reference`.
 
 comments   values.yaml with its comments -> settings
 schema     settings -> values.schema.json
-readme     settings -> the table in README.md
+readme     settings -> the tables in README.md
+grafana    dashboards/*.yaml -> dashboards
 """

@@ -1,4 +1,4 @@
-"""python -m charts.reference [--check]: write, or compare, README.md and values.schema.json of the chart."""
+"""python -m charts.reference [--check]: write, or compare, the chart's README.md, values.schema.json and dashboards."""
 
 import argparse
 import difflib
@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from charts.reference import comments, readme, schema
+from charts.reference import comments, grafana, readme, schema
 
 CHART: Final = Path(__file__).resolve().parents[1] / "specdec-operator"
+DASHBOARDS: Final = Path(__file__).resolve().parent / "dashboards"
 
 
 def generated(chart: Path) -> dict[Path, str]:
     """Each generated file of `chart` with the text that it should have."""
     settings = comments.read((chart / "values.yaml").read_text())
     manual = chart / "README.md"
+    dashboards = {
+        chart / "files" / "dashboards" / f"{source.stem}.json": grafana.render(source.read_text())
+        for source in sorted(DASHBOARDS.glob("*.yaml"))
+    }
     return {
         manual: readme.render(settings, manual.read_text()),
         chart / "values.schema.json": schema.render(settings, f"Values of {chart.name}"),
+        **dashboards,
     }
 
 
@@ -34,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if not check:
         for path, text in wanted.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         return 0
     difference = [line for path, text in wanted.items() for line in _difference(path, text)]
