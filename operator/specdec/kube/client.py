@@ -79,13 +79,16 @@ class KubeClient:
                 return
             query["continue"] = token
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply: creates the object or changes our fields of it; answers with what is stored then."""
-        return await self._apply(manifest, None)
+    async def apply(self, manifest: Manifest, *, force: bool = True) -> Manifest:
+        """Server-side apply: creates the object or changes our fields of it; answers with what is stored then.
+
+        force: take fields over from other managers; without it such a field is a Conflict and nothing changes.
+        """
+        return await self._apply(manifest, None, force=force)
 
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """Server-side apply of `status`; with metadata.uid set, an object made anew under this name is a Conflict."""
-        return await self._apply(manifest, "status")
+        return await self._apply(manifest, "status", force=True)
 
     async def create(self, manifest: Manifest, *, fenced: bool = True) -> Manifest:
         path = kind_of(manifest).path(manifest["metadata"]["namespace"])
@@ -111,9 +114,9 @@ class KubeClient:
         except errors.NotFound:
             return
 
-    async def _apply(self, manifest: Manifest, subresource: str | None) -> Manifest:
+    async def _apply(self, manifest: Manifest, subresource: str | None, *, force: bool) -> Manifest:
         path = kind_of(manifest).path(*_split(name_of(manifest)), subresource)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._request("apply", "PATCH", path, query=query, body=manifest, content_type=APPLY)
 
     async def _request(

@@ -18,9 +18,11 @@ from specdec.kube.kinds import EVENT
 
 log = structlog.get_logger(__name__)
 
-NOTE_LIMIT: Final = 1024
+NOTE_LIMIT_BYTES: Final = 1024
 QUIET_SECONDS: Final = 3600.0
 REMEMBERED: Final = 4096
+
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,20 @@ class Recorder:
     client: KubeClient
     instance: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _said: OrderedDict[tuple[str, str, str], float] = field(default_factory=OrderedDict)
+    _said: OrderedDict[Key, float] = field(default_factory=OrderedDict)
 
     async def post(self, about: dict[str, Any], event: Event) -> None:
         """Tell `event` of the object `about`, unless the same was told of it within the last hour."""
-        if self._repeats(about["metadata"]["uid"], event):
+        if self._repeats(_key(about, event)):
             return
         try:
             await self.client.create(self._manifest(about, event))
         except errors.KubeError as error:
+            self._said.pop(_key(about, event), None)
             log.warning("event not posted", reason=event.reason, error=str(error))
 
-    def _repeats(self, uid: str, event: Event) -> bool:
-        key, clock = (uid, event.reason, event.note), asyncio.get_running_loop().time()
+    def _repeats(self, key: Key) -> bool:
+        clock = asyncio.get_running_loop().time()
         told = self._said.pop(key, None)
         self._said[key] = clock if told is None or clock - told >= QUIET_SECONDS else told
         while len(self._said) > REMEMBERED:
@@ -66,19 +69,24 @@ class Recorder:
         return self._said[key] != clock
 
     def _manifest(self, about: dict[str, Any], event: Event) -> dict[str, Any]:
-        metadata = about["metadata"]
+        metadata, time = about["metadata"], self.now()
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.name,
             "metadata": {"namespace": metadata["namespace"], "name": f"{metadata['name']}.{secrets.token_hex(8)}"},
-            "eventTime": self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": event.type,
             "reason": event.reason,
-            "note": event.note if len(event.note) <= NOTE_LIMIT else event.note[: NOTE_LIMIT - 1] + "…",
+            "message": _shortened(event.note),
             "action": event.action,
-            "reportingController": f"specdec.dev/{FIELD_MANAGER}",
+            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "firstTimestamp": seconds,
+            "lastTimestamp": seconds,
+            "count": 1,
+            "reportingComponent": FIELD_MANAGER,
             "reportingInstance": self.instance,
-            "regarding": {
+            "source": {"component": FIELD_MANAGER},
+            "involvedObject": {
                 "apiVersion": about["apiVersion"],
                 "kind": about["kind"],
                 "namespace": metadata["namespace"],
@@ -87,3 +95,14 @@ class Recorder:
                 "resourceVersion": metadata["resourceVersion"],
             },
         }
+
+
+def _key(about: dict[str, Any], event: Event) -> Key:
+    return about["metadata"]["uid"], event.reason, event.note
+
+
+def _shortened(note: str) -> str:
+    encoded = note.encode()
+    if len(encoded) <= NOTE_LIMIT_BYTES:
+        return note
+    return encoded[: NOTE_LIMIT_BYTES - len("…".encode())].decode(errors="ignore") + "…"

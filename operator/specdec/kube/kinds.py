@@ -50,7 +50,7 @@ VOLUME_CLAIM: Final = Kind("PersistentVolumeClaim", "", "v1", "persistentvolumec
 DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
 NETWORK_POLICY: Final = Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies")
 POD_MONITOR: Final = Kind("PodMonitor", "monitoring.coreos.com", "v1", "podmonitors")
-EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
+EVENT: Final = Kind("Event", "", "v1", "events")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
 # The order is the order of writing: what a pod mounts or runs as exists before the pod's Deployment.
@@ -62,10 +62,13 @@ CHILDREN: Final = (
     SERVICE,
     NETWORK_POLICY,
     DISRUPTION_BUDGET,
+    POD_MONITOR,
     DEPLOYMENT,
 )
-WATCHED: Final = (RESOURCE, *CHILDREN, POD)
-_BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD_MONITOR, EVENT, LEASE)}
+# Not watched: secrets, because the right to list them is one to read them all; pod monitors, which a cluster may lack.
+UNWATCHED: Final = (SECRET, POD_MONITOR)
+WATCHED: Final = (RESOURCE, *(kind for kind in CHILDREN if kind not in UNWATCHED), POD)
+_BY_NAME: Final = {kind.name: kind for kind in (RESOURCE, *CHILDREN, POD, EVENT, LEASE)}
 
 
 def kind_of(manifest: dict[str, Any]) -> Kind:
