@@ -1,0 +1,152 @@
+"""Figures with intervals from per-request values. Pure; chance is an argument.
+
+Requests that were served together are alike, so single requests are not independent. Intervals therefore come from
+resampling blocks of time (`BLOCK_SECONDS`), not requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+BLOCK_SECONDS: Final = 5.0
+RESAMPLES: Final = 400
+LEVEL: Final = 0.95
+_FEWEST_BLOCKS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval; low and high are None with fewer than four blocks of time."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """values, weights: shape (n,). blocks: shape (n,), index of the block of time each one belongs to."""
+
+    values: Floats
+    blocks: NDArray[np.int64]
+    weights: Floats
+
+    @classmethod
+    def of(cls, values: list[float], at: list[float], weights: list[float] | None = None) -> Observed:
+        """at: seconds since the start of the run."""
+        blocks = np.floor(np.asarray(at, dtype=np.float64) / BLOCK_SECONDS).astype(np.int64)
+        given = np.asarray(values, dtype=np.float64)
+        return cls(given, blocks, np.ones_like(given) if weights is None else np.asarray(weights, dtype=np.float64))
+
+
+def percentile(observed: Observed, percent: float, chance: np.random.Generator) -> Estimate | None:
+    """The percentile of the values, None without values."""
+    if not observed.values.size:
+        return None
+    order = np.argsort(observed.values, kind="stable")
+    values = observed.values[order]
+    drawn = _draws(observed.blocks, chance)
+    return _estimate(
+        float(np.percentile(values, percent)),
+        None if drawn is None else [_weighted_percentile(values, row[order], percent) for row in drawn],
+    )
+
+
+def weighted_mean(observed: Observed, chance: np.random.Generator) -> Estimate | None:
+    """sum(values x weights) / sum(weights), None without weight."""
+    if observed.weights.sum() <= 0:
+        return None
+    drawn = _draws(observed.blocks, chance)
+    return _estimate(
+        _ratio(observed, np.ones_like(observed.weights)),
+        None if drawn is None else [_ratio(observed, row) for row in drawn],
+    )
+
+
+def relative_gain(arm: Observed, baseline: Observed, chance: np.random.Generator) -> Estimate | None:
+    """100 x (1 - weighted mean of the arm / that of the baseline): percent less, positive when the arm is lower.
+
+    The same blocks of time are drawn for both, because twins meet the same load at the same moment.
+    """
+    if arm.weights.sum() <= 0 or baseline.weights.sum() <= 0:
+        return None
+    joint = np.concatenate([arm.blocks, baseline.blocks])
+    drawn = _draws(joint, chance)
+    size = arm.values.size
+
+    def gain(row: Floats) -> float:
+        return 100.0 * (1.0 - _ratio(arm, row[:size]) / _ratio(baseline, row[size:]))
+
+    return _estimate(gain(np.ones(joint.size)), None if drawn is None else [gain(row) for row in drawn])
+
+
+def difference_of(
+    statistic: Callable[[Observed, np.random.Generator], Estimate | None], chance: np.random.Generator
+) -> Callable[[Observed, Observed], Estimate | None]:
+    """For two separate runs: relative difference of a statistic, percent; intervals combined as independent."""
+
+    def compare(new: Observed, old: Observed) -> Estimate | None:
+        a, b = statistic(new, chance), statistic(old, chance)
+        if a is None or b is None or b.value == 0:
+            return None
+        value = 100.0 * (a.value / b.value - 1.0)
+        if a.low is None or a.high is None or b.low is None or b.high is None:
+            return Estimate(value)
+        relative = np.hypot((a.high - a.low) / 2 / a.value if a.value else 0.0, (b.high - b.low) / 2 / b.value)
+        spread = float(100.0 * a.value / b.value * relative)
+        return Estimate(value, value - spread, value + spread)
+
+    return compare
+
+
+def _draws(blocks: NDArray[np.int64], chance: np.random.Generator) -> Floats | None:
+    """Shape (RESAMPLES, n): how often each observation occurs when its blocks are drawn with replacement."""
+    _, member = np.unique(blocks, return_inverse=True)
+    count = int(member.max()) + 1 if member.size else 0
+    if count < _FEWEST_BLOCKS:
+        return None
+    times: Floats = chance.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(np.float64)
+    return times[:, member]
+
+
+def _ratio(observed: Observed, times: Floats) -> float:
+    weights = observed.weights * times
+    heft = float(weights.sum())
+    return float((observed.values * weights).sum()) / heft if heft > 0 else float("nan")
+
+
+def _weighted_percentile(ordered: Floats, times: Floats, percent: float) -> float:
+    running = np.cumsum(times)
+    if running[-1] <= 0:
+        return float("nan")
+    return float(ordered[min(int(np.searchsorted(running, running[-1] * percent / 100.0)), ordered.size - 1)])
+
+
+def _estimate(value: float, resampled: list[float] | None) -> Estimate:
+    if resampled is None:
+        return Estimate(value)
+    tail = 100.0 * (1.0 - LEVEL) / 2.0
+    with np.errstate(all="ignore"):
+        low, high = np.nanpercentile(np.asarray(resampled), [tail, 100.0 - tail])
+    return Estimate(value, float(low), float(high))
+
+
+def as_dict(estimate: Estimate | None) -> dict[str, Any] | None:
+    """For JSON: rounded to six significant digits."""
+    if estimate is None:
+        return None
+    return {
+        "value": _significant(estimate.value),
+        "low": None if estimate.low is None else _significant(estimate.low),
+        "high": None if estimate.high is None else _significant(estimate.high),
+    }
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.6g}")

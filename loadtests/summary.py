@@ -1,0 +1,274 @@
+"""From the records of a run to its figures: per target, per phase, per domain, and twin against twin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from loadtests.plan import Objectives
+from loadtests.records import (
+    CounterWindow,
+    GeneratorReport,
+    RequestRecord,
+    RunInfo,
+    read_generator,
+    read_requests,
+    read_rows,
+    read_run,
+    write_json,
+)
+from loadtests.stats import Estimate, Observed, as_dict, percentile, relative_gain, weighted_mean
+
+LATE_SHARE: Final = 0.01
+PERCENTILES: Final = (50, 90, 95, 99)
+_SEED: Final = 20_260_101
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures of a set of requests of one target. Milliseconds where `_ms`.
+
+    tpot_ms: token-weighted, sum of (last - first) over sum of (tokens - 1), over all requests together.
+    goodput: requests per second that met every objective; good_share: their share of all, failures included.
+    """
+
+    requests: int
+    failed: dict[str, int]
+    seconds: float
+    prompt_tokens: int
+    output_tokens: int
+    tokens_per_second: float
+    requests_per_second: float
+    goodput: float
+    good_share: Estimate | None
+    tpot_ms: Estimate | None
+    percentiles: dict[str, dict[str, Estimate | None]]
+
+    @property
+    def failures(self) -> int:
+        return sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSummary:
+    """late_share: share of the generator's own actions that came late, None when it left no report."""
+
+    name: str
+    overall: Group
+    phases: dict[str, Group]
+    domains: dict[str, Group]
+    accepted_length: float | None
+    per_position: tuple[float, ...]
+    generator: GeneratorReport | None
+    late_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """gains: per target other than the baseline, percent less token-weighted TPOT than it; 'overall' and each phase."""
+
+    info: RunInfo
+    targets: dict[str, TargetSummary]
+    gains: dict[str, dict[str, Estimate | None]]
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether every generator was on time; without a generator's report nothing is known against it."""
+        return all((t.late_share or 0.0) <= LATE_SHARE for t in self.targets.values())
+
+
+def summarise(folder: Path) -> Summary:
+    """The figures of a run folder. Raises RunFolderError."""
+    info = read_run(folder)
+    chance = np.random.default_rng(_SEED)
+    records = {t.name: [r for r in read_requests(folder, t.name) if not r.warmup] for t in info.targets}
+    windows = list(read_rows(folder / "counters.jsonl", CounterWindow))
+    targets = {
+        name: _target(name, rows, info, [w for w in windows if w.target == name], read_generator(folder, name), chance)
+        for name, rows in records.items()
+    }
+    return Summary(info, targets, _gains(info, records, chance))
+
+
+def write_summary(folder: Path, summary: Summary) -> Path:
+    """Write `summary.json` into the folder."""
+    path = folder / "summary.json"
+    write_json(path, summary_dict(summary))
+    return path
+
+
+def summary_dict(summary: Summary) -> dict[str, Any]:
+    """The content of `summary.json`."""
+    return {
+        "format": summary.info.format,
+        "name": summary.info.name,
+        "model": summary.info.model,
+        "interrupted": summary.info.interrupted,
+        "trustworthy": summary.trustworthy,
+        "baseline": summary.info.baseline,
+        "targets": {name: _target_dict(target) for name, target in summary.targets.items()},
+        "tpotGainPercent": {
+            name: {part: as_dict(gain) for part, gain in parts.items()} for name, parts in summary.gains.items()
+        },
+    }
+
+
+def is_good(record: RequestRecord, objectives: Objectives) -> bool:
+    """Whether the request succeeded and met each threshold that is given."""
+    if record.failure is not None:
+        return False
+    limits = [(record.ttft_ms, objectives.ttft_ms), (record.tpot_ms, objectives.tpot_ms)]
+    limits.append((record.e2el_ms, objectives.e2el_ms))
+    return all(limit is None or value is None or value <= limit for value, limit in limits)
+
+
+def observed_tpot(records: Iterable[RequestRecord]) -> Observed:
+    """Per-request TPOT in ms, weighted by the tokens after the first."""
+    rows = [(r.tpot_ms, r.at, r.output_tokens) for r in records]
+    kept = [(tpot, at, tokens - 1.0) for tpot, at, tokens in rows if tpot is not None and tokens is not None]
+    return Observed.of([k[0] for k in kept], [k[1] for k in kept], [k[2] for k in kept])
+
+
+def observed(records: Iterable[RequestRecord], metric: str) -> Observed:
+    """`ttft_ms`, `tpot_ms`, `e2el_ms` of requests that have it, unweighted."""
+    kept = [(value, r.at) for r in records if (value := getattr(r, metric)) is not None]
+    return Observed.of([k[0] for k in kept], [k[1] for k in kept])
+
+
+def group(records: list[RequestRecord], seconds: float, objectives: Objectives, chance: np.random.Generator) -> Group:
+    """The figures of `records`, which were sent within `seconds`."""
+    good = [float(is_good(r, objectives)) for r in records]
+    tokens = sum(r.output_tokens or 0 for r in records)
+    return Group(
+        requests=len(records),
+        failed=dict(Counter(r.failure for r in records if r.failure is not None).most_common()),
+        seconds=seconds,
+        prompt_tokens=sum(r.prompt_tokens or 0 for r in records),
+        output_tokens=tokens,
+        tokens_per_second=tokens / seconds,
+        requests_per_second=len(records) / seconds,
+        goodput=sum(good) / seconds,
+        good_share=weighted_mean(Observed.of(good, [r.at for r in records]), chance),
+        tpot_ms=weighted_mean(observed_tpot(records), chance),
+        percentiles={
+            **{
+                name: {f"p{p}": percentile(values, p, chance) for p in PERCENTILES}
+                for name in ("ttft", "tpot", "e2el")
+                for values in [observed(records, f"{name}_ms")]
+            },
+            "itl": _plain_percentiles([gap for r in records for gap in r.itl_ms]),
+        },
+    )
+
+
+def _plain_percentiles(values: list[float]) -> dict[str, Estimate | None]:
+    """Without intervals: there are too many gaps, and they are too alike, for an interval to mean much."""
+    if not values:
+        return {f"p{p}": None for p in PERCENTILES}
+    found = np.percentile(values, PERCENTILES)
+    return {f"p{p}": Estimate(float(value)) for p, value in zip(PERCENTILES, found, strict=True)}
+
+
+def _target(  # noqa: PLR0917 - one argument per file of the folder
+    name: str,
+    records: list[RequestRecord],
+    info: RunInfo,
+    windows: list[CounterWindow],
+    generator: GeneratorReport | None,
+    chance: np.random.Generator,
+) -> TargetSummary:
+    objectives = Objectives.model_validate(info.plan.get("objectives", {}))
+    spans = phase_seconds(info)
+    drafts = sum(w.drafts for w in windows)
+    return TargetSummary(
+        name=name,
+        overall=group(records, sum(spans.values()), objectives, chance),
+        phases={
+            phase: group([r for r in records if r.phase == phase], span, objectives, chance)
+            for phase, span in spans.items()
+        },
+        domains={
+            domain: group([r for r in records if r.domain == domain], sum(spans.values()), objectives, chance)
+            for domain in sorted({r.domain for r in records})
+        },
+        accepted_length=1 + sum(w.accepted_tokens for w in windows) / drafts if drafts else None,
+        per_position=_per_position(windows, drafts),
+        generator=generator,
+        late_share=None if generator is None else _late_share(generator),
+    )
+
+
+def phase_seconds(info: RunInfo) -> Mapping[str, float]:
+    """Seconds of each phase that count, warm-up taken off."""
+    warmup, begun, spans = float(info.plan.get("warmupSeconds", 0.0)), 0.0, {}
+    for phase in info.plan["phases"]:
+        end = begun + float(phase["seconds"])
+        if end > warmup:
+            spans[str(phase["name"])] = end - max(begun, warmup)
+        begun = end
+    return spans
+
+
+def _per_position(windows: list[CounterWindow], drafts: float) -> tuple[float, ...]:
+    if not drafts:
+        return ()
+    columns = zip(*(w.accepted_per_position for w in windows), strict=True)
+    return tuple(sum(column) / drafts for column in columns)
+
+
+def _late_share(report: GeneratorReport) -> float:
+    return max(report.late_beats / max(report.beats, 1), report.late_sends / max(report.sends, 1))
+
+
+def _gains(
+    info: RunInfo, records: Mapping[str, list[RequestRecord]], chance: np.random.Generator
+) -> dict[str, dict[str, Estimate | None]]:
+    if info.baseline is None:
+        return {}
+    base = records[info.baseline]
+
+    def gain(rows: list[RequestRecord], phase: str | None) -> Estimate | None:
+        sides = [[r for r in side if phase in {None, r.phase}] for side in (rows, base)]
+        return relative_gain(observed_tpot(sides[0]), observed_tpot(sides[1]), chance)
+
+    parts: list[str | None] = [None, *phase_seconds(info)]
+    return {
+        name: {part or "overall": gain(rows, part) for part in parts}
+        for name, rows in records.items()
+        if name != info.baseline
+    }
+
+
+def _target_dict(target: TargetSummary) -> dict[str, Any]:
+    return {
+        "overall": group_dict(target.overall),
+        "phases": {name: group_dict(part) for name, part in target.phases.items()},
+        "domains": {name: group_dict(part) for name, part in target.domains.items()},
+        "meanAcceptedLength": target.accepted_length,
+        "perPositionAcceptance": [round(share, 4) for share in target.per_position],
+        "generatorLateShare": target.late_share,
+    }
+
+
+def group_dict(part: Group) -> dict[str, Any]:
+    """A group as it stands in `summary.json`."""
+    return {
+        "requests": part.requests,
+        "failed": part.failed,
+        "seconds": round(part.seconds, 3),
+        "promptTokens": part.prompt_tokens,
+        "outputTokens": part.output_tokens,
+        "tokensPerSecond": round(part.tokens_per_second, 3),
+        "requestsPerSecond": round(part.requests_per_second, 4),
+        "goodput": round(part.goodput, 4),
+        "goodShare": as_dict(part.good_share),
+        "tokenWeightedTpotMs": as_dict(part.tpot_ms),
+        "percentilesMs": {
+            name: {p: as_dict(value) for p, value in values.items()} for name, values in part.percentiles.items()
+        },
+    }
