@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         wanted = generated(CHART)
     except ValueError as error:
-        print(f"error: {CHART.name}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {CHART.name}: {error}", file=sys.stderr)
         return 1
     if not check:
         for path, text in wanted.items():

@@ -86,3 +86,10 @@ app.kubernetes.io/name: specdec-engine
     - port: 53
       protocol: TCP
 {{- end }}
+
+{{/* Annotations of an object that only `helm test` makes; the argument is its place in the order. */}}
+{{- define "specdec-operator.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
