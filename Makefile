@@ -87,3 +87,12 @@ generate-chart-docs: setup ## Write the chart's README tables, values.schema.jso
 .PHONY: test-chart
 test-chart: setup ## The chart: real helm, a real API server
 	@$(PYTEST) tests/chart
+
+# ---- generated files -------------------------------------------------------------------------------------------------
+
+.PHONY: generate check-generated
+generate: setup generate-chart-docs ## Write the CRD, the chart's copy and docs/reference.md from the models
+	@$(PY) -m specdec.api.generate
+
+check-generated: setup ## Fail if a generated file differs from the models
+	@$(PY) -m specdec.api.generate --check

@@ -1,0 +1,97 @@
+"""Condition types, condition reasons and event reasons: the words users alert on, in one place.
+
+`Reconciling` and `Stalled` follow kstatus (abnormal is true); all others are true when all is well, except
+`TrialInProgress`, which states a fact.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Condition(StrEnum):
+    """Types of `.status.conditions`, in the order in which they are written."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    MODEL_CACHED = "ModelCached"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    SPECULATION_ACTIVE = "SpeculationActive"
+    SPECULATION_BENEFICIAL = "SpeculationBeneficial"
+    TUNED = "Tuned"
+    TRIAL_IN_PROGRESS = "TrialInProgress"
+
+
+class Truth(StrEnum):
+    """Status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Reasons of the conditions that pods and children decide; the tuner's reasons come with its report."""
+
+    # Ready
+    ALL_REPLICAS_READY = "AllReplicasReady"
+    REPLICAS_NOT_READY = "ReplicasNotReady"
+    SCALED_TO_ZERO = "ScaledToZero"
+    # Reconciling
+    UP_TO_DATE = "UpToDate"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    ROLLOUT_NOT_OBSERVED = "RolloutNotObserved"
+    PAUSED = "Paused"
+    # Stalled
+    PROGRESSING = "Progressing"
+    INVALID_SPEC = "InvalidSpec"
+    CHILD_REFUSED = "ChildRefused"
+    CHILD_NAME_TAKEN = "ChildNameTaken"
+    SECRET_MISSING = "SecretMissing"
+    CLAIM_MISSING = "ClaimMissing"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    WEIGHTS_NOT_FOUND = "WeightsNotFound"
+    ACCESS_DENIED = "AccessDenied"
+    DRAFTER_DOES_NOT_FIT = "DrafterDoesNotFit"
+    OUT_OF_GPU_MEMORY = "OutOfGpuMemory"
+    OUT_OF_MEMORY = "OutOfMemory"
+    ENGINE_CRASHED = "EngineCrashed"
+    START_TOO_SLOW = "StartTooSlow"
+    POD_REFUSED = "PodRefused"
+    ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"
+    # CapacityAvailable
+    PODS_SCHEDULED = "PodsScheduled"
+    NO_PODS = "NoPods"
+    NO_MATCHING_NODE = "NoMatchingNode"
+    INSUFFICIENT_GPUS = "InsufficientGpus"
+    UNSCHEDULABLE = "Unschedulable"
+    # ModelCached
+    CACHE_FILLED = "CacheFilled"
+    CACHE_FILLING = "CacheFilling"
+    CACHE_IS_EPHEMERAL = "CacheIsEphemeral"
+    MODEL_ON_VOLUME = "ModelOnVolume"
+    # Before the first report of the tuner
+    NOT_YET_MEASURED = "NotYetMeasured"
+
+
+class EventReason(StrEnum):
+    """Reasons of the events on a resource; a condition that turns bad is told as an event under its own reason."""
+
+    CHILDREN_APPLIED = "ChildrenApplied"
+    CHILD_PRUNED = "ChildPruned"
+    POD_TEMPLATE_CHANGED = "PodTemplateChanged"
+    BECAME_READY = "BecameReady"
+    NO_LONGER_READY = "NoLongerReady"
+    RECOVERED = "Recovered"
+    SCHEDULE_CHANGED = "ScheduleChanged"
+    SCHEDULE_REVERTED = "ScheduleReverted"
+    START_VALUE_CHANGED = "StartValueChanged"
+    SPECULATION_SWITCHED_OFF = "SpeculationSwitchedOff"
+    SPECULATION_SWITCHED_ON = "SpeculationSwitchedOn"
+    DRAFTER_BROKEN = "DrafterBroken"
+    RECOMMENDATION_CHANGED = "RecommendationChanged"
+    TRIAL_STARTED = "TrialStarted"
+    TRIAL_ENDED = "TrialEnded"

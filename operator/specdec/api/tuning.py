@@ -1,0 +1,130 @@
+"""The user's bounds and policy for the tuner."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from specdec.api.quantities import Duration
+from specdec.api.rules import Model, Rule, matching
+from specdec.api.speculator import MAX_K, MIN_K, K
+
+
+class Mode(StrEnum):
+    """What the tuner may do."""
+
+    AUTO = "Auto"
+    RECOMMEND = "Recommend"
+    OFF = "Off"
+
+
+class SwitchingPolicy(StrEnum):
+    """How a new K may reach the engine."""
+
+    AUTOMATIC = "Automatic"
+    LIVE = "Live"
+    RESTART = "Restart"
+
+
+class BrokenDrafter(StrEnum):
+    """What to do when the drafter's tokens are hardly ever accepted."""
+
+    DISABLE = "Disable"
+    HOLD = "Hold"
+
+
+class Metric(StrEnum):
+    """A latency as the client sees it."""
+
+    TIME_PER_OUTPUT_TOKEN = "TimePerOutputToken"
+    TIME_TO_FIRST_TOKEN = "TimeToFirstToken"
+    INTER_TOKEN_LATENCY = "InterTokenLatency"
+
+
+class Constraint(Model):
+    """One latency target."""
+
+    metric: Metric
+    """Which latency."""
+    percentile: Annotated[int, Field(ge=1, le=99)] = 95
+    """Percentile that must meet the target."""
+    max: Duration
+    """The target."""
+
+
+class Objective(Model):
+    """The tuner maximises tokens per second within these targets."""
+
+    constraints: Annotated[
+        tuple[Constraint, ...], Field(max_length=8, json_schema_extra={"x-kubernetes-list-map-keys": ["metric"]})
+    ] = ()
+    """Latency targets, at most one per metric."""
+
+
+class MaintenanceWindow(Model):
+    """When restarts are allowed."""
+
+    schedule: Annotated[
+        str,
+        Field(max_length=128),
+        matching(
+            r"[-0-9*,/]+( +[-0-9A-Za-z*,/]+){4}",
+            "is not a cron schedule; write five fields: minute hour day-of-month month day-of-week, such as 0 2 * * *",
+        ),
+    ]
+    """Begin of the window: a cron schedule of five fields."""
+    duration: Duration
+    """Length of the window."""
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
+    """IANA time zone of the schedule."""
+
+
+class Disruption(Model):
+    """What tuning may cost in restarts."""
+
+    max_restarts_per_day: Annotated[int, Field(ge=0, le=24)] = 1
+    """Rolling restarts for tuning in any 24 hours; 0 forbids them."""
+    windows: Annotated[
+        tuple[MaintenanceWindow, ...],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["schedule", "timeZone"]}),
+    ] = ()
+    """When they may begin; at any time if empty."""
+
+
+class Tuning(Model):
+    """Bounds and policy of the tuner. Changing anything here but `switching` restarts nothing."""
+
+    mode: Mode = Mode.AUTO
+    """Auto acts, Recommend only reports, Off keeps spec.speculator.numSpeculativeTokens."""
+    switching: SwitchingPolicy = SwitchingPolicy.AUTOMATIC
+    """How a new K reaches the engine. Automatic: live where the engine can, else by restart if `disruption` allows it.
+    Changing from or to Restart restarts the pods once."""
+    min: K = MIN_K
+    """Smallest K that the tuner may choose."""
+    max: K = MAX_K
+    """Largest K that the tuner may choose; spec.speculator.numSpeculativeTokens bounds it as well."""
+    objective: Objective = Objective()
+    """What is maximised, and within which latency targets."""
+    min_gain_percent: Annotated[int, Field(ge=0, le=50)] = 3
+    """Gain that a restart must promise at the lower confidence bound. A live change needs a sixth of it."""
+    window: Duration = "1h"
+    """Half-life of what the tuner remembers."""
+    cooldown: Duration = "5m"
+    """Shortest time between two changes of K."""
+    min_drafts: Annotated[int, Field(ge=1, le=1000000000)] = 1000
+    """Drafts that must have been seen before anything is decided."""
+    disruption: Disruption = Disruption()
+    """What tuning may cost in restarts."""
+    on_broken_drafter: BrokenDrafter = BrokenDrafter.DISABLE
+    """Disable switches speculation off where the engine can, Hold stays at the smallest K. Both raise an alarm."""
+
+    rules = (
+        Rule(
+            cel="self.min <= self.max",
+            holds=lambda self: self.min <= self.max,
+            message="spec.tuning.min is {self.min}, but spec.tuning.max is {self.max}; lower min or raise max",
+            path=".min",
+        ),
+    )
