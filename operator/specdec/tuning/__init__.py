@@ -1,0 +1,68 @@
+"""The tuner. Pure: time and chance are arguments, nothing here reads a clock, a socket or the cluster.
+
+    state = new_state(environment, prior)            # or load(text, environment, prior)
+    state = observe(state, samples, now)             # one round of scrapes
+    answer = recommend(state, limits, now, chance)   # Decision | Hold
+    state = acted(state, answer, now)                # only after a Decision reached the engines
+    text = dump(state)                               # <= 16 KiB, for the checkpoint
+
+`summarise` gives the figures of the status, `explain` all that an answer rests on.
+"""
+
+from specdec.tuning.checkpoint import CheckpointError, dump, load
+from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, Verdict
+from specdec.tuning.explaining import Candidate, Explanation, explain
+from specdec.tuning.limits import Constraint, Disruption, LatencyMetric, Limits, Mode, OnBrokenDrafter, Switching
+from specdec.tuning.observing import observe
+from specdec.tuning.prior import (
+    CostTable,
+    Environment,
+    Prior,
+    PriorError,
+    acceptance_profiles,
+    cost_table,
+    estimated_costs,
+    estimated_prior,
+)
+from specdec.tuning.recommending import acted, first_schedule, recommend
+from specdec.tuning.state import State, new_state
+from specdec.tuning.summary import Summary, summarise
+
+__all__ = [
+    "Candidate",
+    "CheckpointError",
+    "Constraint",
+    "CostTable",
+    "Decision",
+    "Disruption",
+    "Environment",
+    "Explanation",
+    "Gain",
+    "Hold",
+    "Kind",
+    "LatencyMetric",
+    "Limits",
+    "Mode",
+    "Move",
+    "OnBrokenDrafter",
+    "Prior",
+    "PriorError",
+    "Reason",
+    "State",
+    "Summary",
+    "Switching",
+    "Verdict",
+    "acceptance_profiles",
+    "acted",
+    "cost_table",
+    "dump",
+    "estimated_costs",
+    "estimated_prior",
+    "explain",
+    "first_schedule",
+    "load",
+    "new_state",
+    "observe",
+    "recommend",
+    "summarise",
+]

@@ -1,0 +1,152 @@
+"""Acceptance as conditional hazards per position, with positions beyond K treated as unseen, never as zero.
+
+A hazard is the probability that position i is accepted given that all before it were. Two memories are kept: a fast one
+that follows the traffic and a slow one that remembers the drafter. What the fast one cannot see (positions beyond the K
+in force) follows the slow one, moved by the shift that the visible positions show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.tuning.window import DRAFT_TOKENS, DRAFTS, POSITIONS, SCALARS, Interval
+
+Floats = NDArray[np.float64]
+
+FAST_HALF_LIFE_SECONDS: Final = 150.0
+SLOW_HALF_LIFE_SECONDS: Final = 7200.0
+DESIGN_EFFECT: Final = 50.0  # drafts of one request resemble each other: that many are worth one
+SLOW_WEIGHT: Final = 20.0  # effective drafts that the shifted slow memory is worth against the fast one
+SHIFT_SD: Final = 0.6  # how far traffic moves all hazards together, in logits
+TAIL_SD: Final = 0.25  # how far an unseen hazard strays from that shift, in logits
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceMemory:
+    """Trials and acceptances per position, shape (2, POSITIONS), forgotten exponentially; `seen` never forgets."""
+
+    fast: Floats
+    slow: Floats
+    prior: Floats
+    prior_drafts: float
+    seen_drafts: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceEstimate:
+    """hazards: shape (POSITIONS,).
+
+    log_length: shape (POSITIONS + 1,), log of the mean accepted length, bonus token included, by K.
+
+    covariance: shape (POSITIONS + 1, POSITIONS + 1), of `log_length`.
+    effective_drafts: fast evidence on position 1.
+    """
+
+    hazards: Floats
+    log_length: Floats
+    covariance: Floats
+    effective_drafts: float
+
+    @property
+    def cumulative(self) -> Floats:
+        """Probability that the first i + 1 tokens are all accepted."""
+        return np.cumprod(self.hazards, dtype=np.float64)
+
+
+def from_profile(cumulative: tuple[float, ...], drafts: float) -> AcceptanceMemory:
+    """Memory that believes in `cumulative` as much as `drafts` effective drafts would make it."""
+    hazards = _continued(np.asarray(cumulative, dtype=float))
+    return AcceptanceMemory(np.zeros((2, POSITIONS)), np.zeros((2, POSITIONS)), hazards, drafts)
+
+
+def learn(memory: AcceptanceMemory, interval: Interval) -> AcceptanceMemory:
+    """`memory` after `interval`."""
+    seen = np.stack(trials_and_acceptances(interval))
+    return replace(
+        memory,
+        fast=memory.fast + seen,
+        slow=memory.slow + seen,
+        seen_drafts=memory.seen_drafts + float(interval.totals[DRAFTS]),
+    )
+
+
+def forget(memory: AcceptanceMemory, seconds: float, *, fast_half_life: float) -> AcceptanceMemory:
+    """`memory` after `seconds` without a sample."""
+    return replace(
+        memory,
+        fast=memory.fast * 0.5 ** (seconds / fast_half_life),
+        slow=memory.slow * 0.5 ** (seconds / SLOW_HALF_LIFE_SECONDS),
+    )
+
+
+def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats]:
+    """Shape (POSITIONS,) each. From stock counters, K in force is draft tokens over drafts."""
+    accepted = interval.totals[SCALARS + POSITIONS :]
+    if interval.exact:
+        return interval.totals[SCALARS : SCALARS + POSITIONS], accepted
+    drafts = interval.totals[DRAFTS]
+    if drafts <= 0:
+        return np.zeros(POSITIONS), np.zeros(POSITIONS)
+    verified_share = np.clip(interval.totals[DRAFT_TOKENS] / drafts - np.arange(POSITIONS), 0.0, 1.0)
+    whole = verified_share > 0.999  # a position that only some drafts verified cannot be told from a rejected one
+    reached = np.concatenate(([drafts], accepted[:-1]))
+    return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0)
+
+
+def estimate(memory: AcceptanceMemory) -> AcceptanceEstimate:
+    """Posterior hazards and what they mean for the tokens that a step yields."""
+    slow_n, slow_a = memory.slow / DESIGN_EFFECT
+    fast_n, fast_a = memory.fast / DESIGN_EFFECT
+    slow = (slow_a + memory.prior_drafts * memory.prior) / (slow_n + memory.prior_drafts)
+    moved = _expit(_logit(slow) + _common_shift(slow, fast_n, fast_a))
+    fast_n, fast_a = np.maximum(fast_n, 0.0), np.minimum(fast_a, fast_n)
+    hazards = np.clip((fast_a + SLOW_WEIGHT * moved) / (fast_n + SLOW_WEIGHT), 1e-4, 1 - 1e-4)
+    spread = hazards * (1 - hazards)
+    slow_worth = 1.0 / (1.0 / (slow_n + memory.prior_drafts) + TAIL_SD**2 * spread)
+    variance = spread / (fast_n + np.minimum(SLOW_WEIGHT, slow_worth) + 1.0)
+    log_length, gradient = _length(hazards)
+    covariance = (gradient * variance) @ gradient.T
+    return AcceptanceEstimate(hazards, log_length, covariance, float(fast_n[0]))
+
+
+def _length(hazards: Floats) -> tuple[Floats, Floats]:
+    """log(1 + sum of the first K cumulative products) for K = 0..POSITIONS, and its gradient by hazard."""
+    cumulative = np.cumprod(hazards)
+    length = np.concatenate(([1.0], 1.0 + np.cumsum(cumulative)))
+    # d length[K] / d hazard[j] = (length[K] - length[j]) / hazard[j] for j < K
+    gained = np.maximum(length[:, None] - length[None, :-1], 0.0)
+    return np.log(length), gained / hazards[None, :] / length[:, None]
+
+
+def _common_shift(slow: Floats, n: Floats, accepted: Floats) -> float:
+    """Logit shift, common to all positions, that explains the fast counts best; shrunk towards none."""
+    base, shift = _logit(slow), 0.0
+    for _ in range(4):
+        p = _expit(base + shift)
+        slope = float((accepted - n * p).sum()) - shift / SHIFT_SD**2
+        curvature = float((n * p * (1 - p)).sum()) + 1 / SHIFT_SD**2
+        shift = float(np.clip(shift + slope / curvature, -4.0, 4.0))
+    return shift
+
+
+def _continued(cumulative: Floats) -> Floats:
+    """Hazards for POSITIONS positions: beyond the profile the last ratio of hazards goes on."""
+    cumulative = np.maximum(cumulative, 1e-6)
+    hazards = list(np.clip(cumulative / np.concatenate(([1.0], cumulative[:-1])), 0.01, 0.99))
+    decay = min(hazards[-1] / hazards[-2], 1.0) if len(hazards) > 1 else 0.95
+    while len(hazards) < POSITIONS:
+        hazards.append(max(hazards[-1] * decay, 0.01))
+    return np.array(hazards[:POSITIONS])
+
+
+def _logit(p: Floats) -> Floats:
+    q = np.clip(p, 1e-4, 1 - 1e-4)
+    return np.log(q / (1 - q))
+
+
+def _expit(x: Floats) -> Floats:
+    return 1.0 / (1.0 + np.exp(-x))

@@ -1,0 +1,175 @@
+"""State <-> JSON of at most 16 KiB. What the next scrapes bring back by themselves is left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.api.schedule import Schedule, Tier
+from specdec.tuning import surface
+from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
+from specdec.tuning.prior import Environment, Prior
+from specdec.tuning.state import State, Trial, new_state
+from specdec.tuning.window import BUCKETS
+
+VERSION: Final = 1
+Floats = NDArray[np.float64]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. The caller starts with `new_state` and says so."""
+
+
+def dump(state: State) -> str:
+    """A JSON text of at most 16 KiB."""
+    document = {
+        "version": VERSION,
+        "environment": state.environment.key,
+        "inForce": _tiers(state.in_force),
+        "startK": state.start_k,
+        "fast": _numbers(state.acceptance.fast.ravel()),
+        "slow": _numbers(state.acceptance.slow.ravel()),
+        "seenDrafts": _number(state.acceptance.seen_drafts),
+        "cells": _sparse(state.cells.reshape(-1, 3)),
+        "dayLoad": _sparse(state.day_load),
+        "firstAt": state.first_at,
+        "lastAt": state.last_at,
+        "changedAt": _time(state.changed_at),
+        "restartedAt": _time(state.restarted_at),
+        "disabledAt": state.disabled_at,
+        "retries": state.retries,
+        "trial": None if state.trial is None else {"until": state.trial.until, "backTo": _tiers(state.trial.back_to)},
+        "tried": {str(tag): round(at) for tag, at in state.tried.items()},
+        "moves": [_move(move) for move in state.moves],
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def load(text: str, environment: Environment, prior: Prior) -> State:
+    """The state that `dump` wrote, without its window of recent samples.
+
+    Raises CheckpointError when the text is damaged or was written for another environment or version.
+    """
+    try:
+        document = json.loads(text)
+        if document["version"] != VERSION:
+            raise CheckpointError(f"version {document['version']}, this operator reads {VERSION}")
+        if document["environment"] != environment.key:
+            raise CheckpointError("it was learned in another environment (model, drafter, GPU, layout or image)")
+        return _state(document, environment, prior)
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"damaged checkpoint: {error!r}") from error
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"damaged checkpoint: {error}") from error
+
+
+def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) -> State:
+    fresh = new_state(environment, prior, _schedule(document["inForce"]))
+    cells = _dense(document["cells"], fresh.cells.reshape(-1, 3).shape).reshape(fresh.cells.shape)
+    memory = replace(
+        fresh.acceptance,
+        fast=_array(document["fast"], fresh.acceptance.fast.shape),
+        slow=_array(document["slow"], fresh.acceptance.slow.shape),
+        seen_drafts=float(document["seenDrafts"]),
+    )
+    trial = document["trial"]
+    return replace(
+        fresh,
+        start_k=int(document["startK"]),
+        acceptance=memory,
+        cells=cells,
+        day_load=_dense(document["dayLoad"], (BUCKETS, 2)),
+        first_at=document["firstAt"],
+        last_at=document["lastAt"],
+        changed_at=_past(document["changedAt"]),
+        restarted_at=_past(document["restartedAt"]),
+        disabled_at=document["disabledAt"],
+        retries=int(document["retries"]),
+        trial=None if trial is None else Trial(float(trial["until"]), _schedule(trial["backTo"])),
+        tried={int(tag): float(at) for tag, at in document["tried"].items()},
+        moves=tuple(_read_move(move) for move in document["moves"]),
+        surface=surface.fit(cells, prior.costs, fresh.grid),
+    )
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _numbers(values: Floats) -> list[float]:
+    return [_number(v) for v in values]
+
+
+def _array(values: list[float], shape: tuple[int, ...]) -> Floats:
+    array = np.asarray(values, dtype=float).reshape(shape)
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise CheckpointError("a count is negative or not finite")
+    return array
+
+
+def _sparse(rows: Floats) -> dict[str, list[float]]:
+    return {str(i): _numbers(row) for i, row in enumerate(rows) if row[0] > 1e-3}
+
+
+def _dense(rows: Mapping[str, list[float]], shape: tuple[int, int]) -> Floats:
+    out = np.zeros(shape)
+    for index, row in rows.items():
+        out[int(index)] = _array(row, shape[1:])
+    return out
+
+
+def _time(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _past(value: float | None) -> float:
+    return -math.inf if value is None else float(value)
+
+
+def _tiers(schedule: Schedule) -> list[list[int]]:
+    return [[t.from_batch, t.to_batch, t.num_speculative_tokens] for t in schedule.tiers]
+
+
+def _schedule(tiers: list[list[int]]) -> Schedule:
+    return Schedule(tuple(Tier(int(a), int(b), int(k)) for a, b, k in tiers))
+
+
+def _gain(gain: Gain | None) -> list[float] | None:
+    return (
+        None if gain is None else [_number(gain.mean_percent), _number(gain.lower_percent), _number(gain.upper_percent)]
+    )
+
+
+def _move(move: Move) -> dict[str, Any]:
+    return {
+        "at": move.at,
+        "kind": move.kind.value,
+        "reason": move.reason.value,
+        "before": _tiers(move.before),
+        "after": _tiers(move.after),
+        "predicted": _gain(move.predicted),
+        "realised": _gain(move.realised),
+        "verdict": move.verdict.value,
+    }
+
+
+def _read_move(document: Mapping[str, Any]) -> Move:
+    realised = document["realised"]
+    return Move(
+        at=float(document["at"]),
+        kind=Kind(document["kind"]),
+        reason=Reason(document["reason"]),
+        before=_schedule(document["before"]),
+        after=_schedule(document["after"]),
+        predicted=Gain(*map(float, document["predicted"])),
+        realised=None if realised is None else Gain(*map(float, realised)),
+        verdict=Verdict(document["verdict"]),
+    )

@@ -1,0 +1,188 @@
+"""Samples -> state: the only way in which evidence enters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.tuning import acceptance, surface
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
+from specdec.tuning.state import Recent, State
+from specdec.tuning.window import (
+    BUCKETS,
+    CELL_TOKENS,
+    DRAFT_TOKENS,
+    DRAFTS,
+    EXPECTED_TOKENS,
+    GENERATED,
+    ITL_COUNT,
+    ITL_SUM,
+    MIXED_PREFILL,
+    MIXED_SECONDS,
+    MIXED_STEPS,
+    STEPS,
+    Interval,
+    between,
+    snapshot,
+)
+
+Floats = NDArray[np.float64]
+
+REFIT_SECONDS: Final = 25.0
+RECENT_HALF_LIFE_SECONDS: Final = 60.0
+LOAD_HALF_LIFE_SECONDS: Final = 90.0
+DAY_HALF_LIFE_SECONDS: Final = 86_400.0
+CELL_HALF_LIFE_SECONDS: Final = 86_400.0
+POSITION1_HALF_LIFE_SECONDS: Final = 20.0
+POD_FORGOTTEN_SECONDS: Final = 3_600.0
+BROKEN_BELOW: Final = 0.30
+BROKEN_DRAFTS: Final = 200.0
+IDENTITY_TOLERANCE: Final = 0.10
+
+
+def observe(state: State, samples: Iterable[Sample], now: float) -> State:
+    """`state` after one round of scrapes.
+
+    samples: at most one per pod, in any order; a pod whose scrape failed is left out. Counters that fell, engines that
+    restarted and figures that are no counts are dropped; the pod's next interval starts at this sample.
+    """
+    pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
+    intervals, suspect = [], 0
+    for sample in sorted(samples, key=lambda s: s.pod):
+        seen = snapshot(sample)
+        if seen is None:
+            suspect += 1
+            continue
+        interval = between(pods[sample.pod], seen) if sample.pod in pods else None
+        pods[sample.pod] = seen
+        if interval is not None:
+            intervals.append(interval)
+            suspect += not _tokens_add_up(interval)
+    state = replace(_forget(state, now), pods=pods, first_at=now if state.first_at is None else state.first_at)
+    state = replace(state, recent=replace(state.recent, suspect=state.recent.suspect + suspect))
+    for interval in intervals:
+        state = _learn(state, interval)
+    return _refit(_watch_drafter(state, now), now)
+
+
+def _forget(state: State, now: float) -> State:
+    elapsed = max(now - state.last_at, 0.0) if state.last_at is not None else 0.0
+    keep = 0.5 ** (elapsed / RECENT_HALF_LIFE_SECONDS)
+    recent = state.recent
+    faded = Recent(
+        **{
+            name: getattr(recent, name) * keep
+            for name in (
+                "seconds",
+                "drafts",
+                "draft_tokens",
+                "generated",
+                "steps",
+                "step_seconds",
+                "request_seconds",
+                "prefill_seconds",
+                "suspect",
+            )
+        },
+        latency=tuple(counts * keep for counts in recent.latency),
+        bounds=recent.bounds,
+    )
+    return replace(
+        state,
+        last_at=now,
+        recent=faded,
+        acceptance=acceptance.forget(state.acceptance, elapsed, fast_half_life=acceptance.FAST_HALF_LIFE_SECONDS),
+        cells=state.cells * 0.5 ** (elapsed / CELL_HALF_LIFE_SECONDS),
+        load=state.load * 0.5 ** (elapsed / LOAD_HALF_LIFE_SECONDS),
+        day_load=state.day_load * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
+        position1=state.position1 * 0.5 ** (elapsed / POSITION1_HALF_LIFE_SECONDS),
+    )
+
+
+def _learn(state: State, interval: Interval) -> State:
+    rows = _cost_rows(interval, state.start_k)
+    cells, load, day_load = state.cells.copy(), state.load.copy(), state.day_load.copy()
+    for k, bucket, steps, seconds, requests in rows:
+        cells[k, bucket] += (steps, seconds, requests)
+        weight = seconds * requests / steps
+        for memory in (load, day_load):
+            memory[bucket] += (weight, weight * requests / steps)
+    trials, accepted = acceptance.trials_and_acceptances(interval)
+    return replace(
+        state,
+        cells=cells,
+        load=load,
+        day_load=day_load,
+        acceptance=acceptance.learn(state.acceptance, interval),
+        position1=state.position1 + np.array((trials[0], accepted[0])),
+        recent=_recent(state.recent, interval, rows),
+    )
+
+
+def _cost_rows(interval: Interval, start_k: int) -> list[tuple[int, int, float, float, float]]:
+    """(K, bucket, steps, seconds, requests) of decode steps; with stock counters one row for the whole interval."""
+    if interval.exact:
+        ks, buckets = np.divmod(interval.keys.astype(int), BUCKETS)
+        return [
+            (int(k), int(b), float(c[0]), float(c[1]), float(c[2]))
+            for k, b, c in zip(ks, buckets, interval.cells, strict=True)
+            if k <= start_k and c[2] > 0 and c[1] > 0
+        ]
+    totals = interval.totals
+    if totals[DRAFTS] <= 0 or totals[STEPS] <= 0 or totals[ITL_COUNT] <= 0:
+        return []
+    k = totals[DRAFT_TOKENS] / totals[DRAFTS]
+    if abs(k - round(k)) > 0.05 or round(k) > start_k:
+        return []
+    batch = totals[DRAFTS] / totals[STEPS]
+    bucket = int(np.searchsorted(BATCH_BUCKET_ENDS, round(batch)))
+    seconds = totals[STEPS] * totals[ITL_SUM] / totals[ITL_COUNT]
+    return [(round(k), bucket, float(totals[STEPS]), float(seconds), float(totals[DRAFTS]))]
+
+
+def _recent(recent: Recent, interval: Interval, rows: list[tuple[int, int, float, float, float]]) -> Recent:
+    totals = interval.totals
+    same = all(a.shape == b.shape for a, b in zip(recent.latency, interval.histograms, strict=True))
+    latency = (
+        tuple(a + b for a, b in zip(recent.latency, interval.histograms, strict=True)) if same else interval.histograms
+    )
+    prefill = totals[MIXED_SECONDS] if totals[MIXED_PREFILL] > 0 and totals[MIXED_STEPS] > 0 else 0.0
+    return Recent(
+        seconds=recent.seconds + interval.seconds,
+        drafts=recent.drafts + float(totals[DRAFTS]),
+        draft_tokens=recent.draft_tokens + float(totals[DRAFT_TOKENS]),
+        generated=recent.generated + float(totals[GENERATED]),
+        steps=recent.steps + sum(row[2] for row in rows),
+        step_seconds=recent.step_seconds + sum(row[3] for row in rows),
+        request_seconds=recent.request_seconds + sum(row[3] * row[4] / row[2] for row in rows),
+        prefill_seconds=recent.prefill_seconds + float(prefill),
+        suspect=recent.suspect,
+        latency=latency,
+        bounds=interval.bounds,
+    )
+
+
+def _tokens_add_up(interval: Interval) -> bool:
+    """Tokens that reached requests = drafts + accepted, over decode steps; else a restart or a broken counter."""
+    if not interval.exact or interval.totals[EXPECTED_TOKENS] < 1000:
+        return True
+    return bool(abs(interval.totals[CELL_TOKENS] / interval.totals[EXPECTED_TOKENS] - 1) <= IDENTITY_TOLERANCE)
+
+
+def _watch_drafter(state: State, now: float) -> State:
+    trials, accepted = state.position1
+    if state.off or trials < BROKEN_DRAFTS:
+        return replace(state, broken_since=None) if state.broken_since is not None and state.off else state
+    if accepted / trials >= BROKEN_BELOW:
+        return replace(state, broken_since=None)
+    return state if state.broken_since is not None else replace(state, broken_since=now)
+
+
+def _refit(state: State, now: float) -> State:
+    if now - state.fitted_at < REFIT_SECONDS:
+        return state
+    return replace(state, fitted_at=now, surface=surface.fit(state.cells, state.prior.costs, state.grid))

@@ -1,0 +1,157 @@
+"""State and limits -> one decision or a hold. The order of `_moves` is the order of urgency."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from specdec.api.schedule import Schedule, constant
+from specdec.tuning import candidates, guards, learning, restarts, verdicts
+from specdec.tuning.candidates import Ints, Outlook
+from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
+from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
+from specdec.tuning.state import State
+
+BROKEN_FOR_SECONDS: Final = 60.0
+RETRY_AFTER_SECONDS: Final = 3_600.0
+NO_GAIN: Final = Gain(0.0, 0.0, 0.0)
+
+
+def recommend(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
+    """What to do now.
+
+    chance: uniform in [0, 1), drawn by the caller; it picks among trials that are equally worth while.
+    In mode Recommend the decision comes as the proposal of a hold. The state changes only by `acted`.
+    """
+    hold = guards.first_objection(guards.BEFORE_ANYTHING, state, limits, now)
+    if hold is not None:
+        return hold
+    answer = _answer(state, limits, now, chance)
+    if limits.mode is Mode.RECOMMEND and isinstance(answer, Decision):
+        return Hold(Reason.RECOMMEND_ONLY, f"would act: {answer.message}", now, answer)
+    return answer
+
+
+def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
+    urgent = _forced(state, limits, now)
+    if urgent is not None:
+        return urgent
+    hold = guards.first_objection(guards.BEFORE_A_MOVE, state, limits, now)
+    if hold is not None:
+        return hold
+    broken = _broken_drafter(state, limits, now)
+    if broken is not None:
+        return broken
+    if limits.switching is Switching.RESTART:
+        return restarts.recommend(state, limits, now)
+    return _live(state, limits, now, chance)
+
+
+def _live(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
+    seen = candidates.outlook(state)
+    size = seen.log_tpot.shape[1]
+    inside = candidates.allowed(limits, state.start_k, size)
+    if state.trial is not None and now < state.trial.until:
+        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
+    base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, size)
+    table = candidates.careful_table(seen, inside, base, limits.live_margin_percent / 100)
+    if state.trial is not None:
+        return _end_trial(state, seen, base, table, now)
+    hold = guards.first_objection(guards.BEFORE_A_LIVE_MOVE, state, limits, now)
+    if hold is not None:
+        return hold
+    returned = verdicts.take_back(state, now)
+    if returned is not None:
+        return returned
+    gained = max(
+        (candidates.gain(seen, base, table, load) for load in (state.load, state.day_load)),
+        key=lambda g: g.lower_percent,
+    )
+    if (table != base).any() and gained.lower_percent > limits.live_margin_percent:
+        message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
+        return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
+    trial = learning.worthwhile(state, seen, inside, base, now, chance=chance)
+    return trial if trial is not None else _nothing_better(state, gained, now)
+
+
+def _end_trial(state: State, seen: Outlook, base: Ints, table: Ints, now: float) -> Decision:
+    gained = candidates.gain(seen, base, table, state.load)
+    after = candidates.as_schedule(table)
+    if (table == base).all():
+        return Decision(Kind.LIVE, after, NO_GAIN, Reason.TRIAL_ENDED, "the trial found nothing better", now)
+    message = f"the trial found a better schedule: {gained.mean_percent:+.1f} % expected"
+    return Decision(Kind.LIVE, after, gained, Reason.BETTER_SCHEDULE, message, now)
+
+
+def _nothing_better(state: State, gained: Gain, now: float) -> Hold:
+    since = max(state.changed_at, state.first_at if state.first_at is not None else now)
+    if gained.mean_percent > 0.2:
+        message = f"a gain of {gained.mean_percent:.1f} % is likely, but only {gained.lower_percent:+.1f} % is sure"
+        return Hold(Reason.GAIN_UNCERTAIN, message, since)
+    return Hold(Reason.GAIN_TOO_SMALL, "no schedule is better than the one in force by more than the margin", since)
+
+
+def _forced(state: State, limits: Limits, now: float) -> Decision | None:
+    """Moves that need no evidence: what is in force breaks a bound or an engine limit."""
+    if limits.switching is not Switching.LIVE or state.off or limits.rollout_in_progress:
+        return None
+    size = state.grid.batches.size
+    inside = candidates.allowed(limits, state.start_k, size)
+    table = candidates.table_of(state.in_force, size)
+    fits = inside[np.minimum(table, state.start_k), np.arange(size)]
+    if fits.all():
+        return None
+    k = np.arange(inside.shape[0])[:, None]
+    nearest = np.where(inside, np.abs(k - table), 99).argmin(axis=0)
+    after = candidates.as_schedule(np.where(fits, table, nearest))
+    low, high = limits.min_k, limits.max_k
+    outside = ((table < low) | (table > high)).any()
+    if outside:
+        return Decision(Kind.LIVE, after, NO_GAIN, Reason.BOUNDS_CHANGED, f"K must lie in {low}..{high}", now)
+    message = "batch x (K + 1) must stay within the engine's CUDA graph and batched-token limits"
+    return Decision(Kind.LIVE, after, NO_GAIN, Reason.GRAPH_LIMIT, message, now)
+
+
+def _broken_drafter(state: State, limits: Limits, now: float) -> Decision | Hold | None:
+    """Off after a minute below the threshold; a short try again after an hour, then rarer."""
+    size = state.grid.batches.size
+    if state.off:
+        wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
+        since = state.disabled_at if state.disabled_at is not None else now
+        if now - since < wait:
+            return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)
+        again = constant(max(limits.min_k, 1), size)
+        return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, "see whether the drafter fits now", now)
+    if state.broken_since is None or now - state.broken_since < BROKEN_FOR_SECONDS:
+        return None
+    trials, accepted = state.position1
+    found = f"the drafter's first token is accepted in {100 * accepted / trials:.0f} % of drafts; it does not fit"
+    if limits.on_broken_drafter is OnBrokenDrafter.DISABLE and limits.switching is Switching.LIVE:
+        return Decision(Kind.DISABLE, constant(0, size), NO_GAIN, Reason.BROKEN_DRAFTER, found, now)
+    least = constant(max(limits.min_k, 1), size)
+    if state.in_force == least or limits.switching is not Switching.LIVE:
+        return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
+    return Decision(Kind.LIVE, least, NO_GAIN, Reason.BROKEN_DRAFTER, f"{found}; K is held at its minimum", now)
+
+
+def acted(state: State, decision: Decision, now: float) -> State:
+    """`state` after `decision` reached the engines. Call it once, after the last engine has answered."""
+    before = state.in_force
+    state = verdicts.remember(state, decision, before, now)
+    state = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision, trial=None)
+    if decision.kind is Kind.TRIAL:
+        return learning.begun(state, decision, before, now)
+    if decision.kind is Kind.DISABLE:
+        return replace(state, disabled_at=now, broken_since=None)
+    if decision.kind is Kind.ENABLE:
+        return replace(state, disabled_at=None, retries=state.retries + 1, position1=np.zeros(2))
+    if decision.kind is Kind.RESTART:
+        return restarts.begun(state, decision, now)
+    return state
+
+
+def first_schedule(state: State, limits: Limits) -> Schedule:
+    """A start-up schedule from the prior alone, for pods that have yet to start."""
+    return restarts.first_schedule(state, limits)

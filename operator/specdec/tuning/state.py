@@ -1,0 +1,107 @@
+"""Everything the tuner remembers about one resource. Opaque to callers, immutable, and small enough for a ConfigMap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.api.schedule import Schedule, constant
+from specdec.tuning import acceptance, surface
+from specdec.tuning.acceptance import AcceptanceMemory
+from specdec.tuning.decisions import Decision, Move
+from specdec.tuning.prior import Environment, Prior
+from specdec.tuning.surface import Grid, Surface
+from specdec.tuning.window import BUCKETS, EMPTY, Snapshot
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last `Limits.window_seconds` or so, forgotten exponentially.
+
+    seconds: pod-seconds observed. step_seconds, request_seconds: of decode steps, and times their batch.
+    latency: per latency metric, histogram counts (cumulative, then the count). bounds: their upper ends in seconds.
+    """
+
+    seconds: float = 0.0
+    drafts: float = 0.0
+    draft_tokens: float = 0.0
+    generated: float = 0.0
+    steps: float = 0.0
+    step_seconds: float = 0.0
+    request_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    suspect: float = 0.0
+    latency: tuple[Floats, ...] = (EMPTY, EMPTY, EMPTY)
+    bounds: tuple[tuple[float, ...], ...] = ((), (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A schedule that is tried for a while; `back_to` comes after it."""
+
+    until: float
+    back_to: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """See the package's docstring for the functions that take and return it.
+
+    cells: shape (start_k + 1, BUCKETS, 3): steps, seconds, requests of decode steps, forgotten slowly.
+    load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
+    position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
+    """
+
+    environment: Environment
+    prior: Prior
+    in_force: Schedule
+    start_k: int
+    acceptance: AcceptanceMemory
+    cells: Floats
+    load: Floats
+    day_load: Floats
+    grid: Grid
+    surface: Surface
+    pods: Mapping[str, Snapshot] = field(default_factory=dict)
+    recent: Recent = Recent()
+    position1: Floats = field(default_factory=lambda: np.zeros(2))
+    broken_since: float | None = None
+    first_at: float | None = None
+    last_at: float | None = None
+    fitted_at: float = -np.inf
+    changed_at: float = -np.inf
+    restarted_at: float = -np.inf
+    disabled_at: float | None = None
+    retries: int = 0
+    trial: Trial | None = None
+    tried: Mapping[int, float] = field(default_factory=dict)
+    moves: tuple[Move, ...] = ()
+    last_decision: Decision | None = None
+
+    @property
+    def off(self) -> bool:
+        """Whether speculation is switched off by an earlier decision."""
+        return self.in_force.off
+
+
+def new_state(environment: Environment, prior: Prior, in_force: Schedule | None = None) -> State:
+    """A state that has seen nothing. `in_force`: what the engines start with; None means `start_k` everywhere."""
+    on = surface.grid(prior.costs, environment.max_num_seqs, environment.start_k)
+    cells = np.zeros((environment.start_k + 1, BUCKETS, 3))
+    return State(
+        environment=environment,
+        prior=prior,
+        in_force=in_force or constant(environment.start_k, environment.max_num_seqs),
+        start_k=environment.start_k,
+        acceptance=acceptance.from_profile(prior.acceptance, prior.acceptance_drafts),
+        cells=cells,
+        load=np.zeros((BUCKETS, 2)),
+        day_load=np.zeros((BUCKETS, 2)),
+        grid=on,
+        surface=surface.fit(cells, prior.costs, on),
+    )

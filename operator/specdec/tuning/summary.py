@@ -1,0 +1,125 @@
+"""What status, metrics and `kubectl get` show of the tuner's state. None means not known, never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.api.schedule import Schedule, constant
+from specdec.tuning import acceptance, candidates
+from specdec.tuning.decisions import Gain, Move
+from specdec.tuning.limits import Limits
+from specdec.tuning.state import State
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Figures of the last minute or two, over all pods of the resource.
+
+    acceptance: probability that the first i + 1 tokens are all accepted, shape (start_k,), estimated (positions beyond
+    the K in force are inferred). mean_accepted_length: 1 + accepted / drafts. drafts: ever seen.
+    effective_k: draft tokens per draft, measured. batch: mean requests per step of one pod. seconds everywhere.
+    gain_over_untuned: of the schedule in force over a constant start K, at today's load, with its 90 % interval.
+    confidence: 0..1, share of the request time at whose batch sizes the step cost is known to 2 %.
+    """
+
+    schedule: Schedule
+    start_k: int
+    acceptance: tuple[float, ...]
+    mean_accepted_length: float | None
+    drafts: float
+    tokens_per_second: float | None
+    tpot_p95_seconds: float | None
+    ttft_p95_seconds: float | None
+    itl_p95_seconds: float | None
+    batch: float | None
+    effective_k: float | None
+    gain_over_untuned: Gain | None
+    recommended: Schedule | None
+    recommended_gain: Gain | None
+    confidence: float
+    moves: tuple[Move, ...]
+    exact_counters: bool
+
+
+def summarise(state: State, limits: Limits) -> Summary:
+    """A Summary of `state`; `limits` bound the recommended schedule."""
+    recent, accepted = state.recent, acceptance.estimate(state.acceptance)
+    known = recent.drafts >= 1
+    percentile = [quantile(c, b, 0.95) for c, b in zip(recent.latency, recent.bounds, strict=True)]
+    gains = _gains(state, limits) if state.day_load[:, 0].sum() > 0 else None
+    pods = len(state.pods)
+    return Summary(
+        schedule=state.in_force,
+        start_k=state.start_k,
+        acceptance=tuple(float(p) for p in accepted.cumulative[: state.start_k]),
+        mean_accepted_length=_measured_length(state) if known else None,
+        drafts=state.acceptance.seen_drafts,
+        tokens_per_second=recent.generated / recent.seconds * pods if recent.seconds > 0 else None,
+        tpot_p95_seconds=percentile[0],
+        ttft_p95_seconds=percentile[1],
+        itl_p95_seconds=percentile[2],
+        batch=recent.request_seconds / recent.step_seconds if recent.step_seconds > 0 else None,
+        effective_k=recent.draft_tokens / recent.drafts if known else None,
+        gain_over_untuned=gains[0] if gains else None,
+        recommended=gains[1] if gains else None,
+        recommended_gain=gains[2] if gains else None,
+        confidence=_confidence(state),
+        moves=state.moves,
+        exact_counters=any(pod.exact for pod in state.pods.values()),
+    )
+
+
+def quantile(counts: Floats, bounds: tuple[float, ...], q: float) -> float | None:
+    """`q` of a cumulative histogram (counts, then the total), linear inside a bucket; None when it is empty.
+
+    Above the last finite bound the bound itself is returned, as Prometheus does.
+    """
+    if not counts.size or counts[-1] <= 0 or not bounds:
+        return None
+    rank = q * counts[-1]
+    at = int(np.searchsorted(counts[:-1], rank))
+    if at >= len(bounds):
+        return bounds[-1]
+    low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0.0)
+    inside = counts[at] - below
+    return float(low + (bounds[at] - low) * ((rank - below) / inside if inside > 0 else 1.0))
+
+
+def _measured_length(state: State) -> float:
+    accepted = acceptance.estimate(state.acceptance)
+    k = state.recent.draft_tokens / state.recent.drafts
+    return float(np.exp(np.interp(k, np.arange(accepted.log_length.size), accepted.log_length)))
+
+
+def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
+    seen = candidates.outlook(state)
+    size = seen.log_tpot.shape[1]
+    untuned = candidates.table_of(constant(state.environment.start_k, size), size)
+    now = candidates.table_of(state.in_force, size)
+    inside = candidates.allowed(limits, state.start_k, size)
+    best = candidates.careful_table(seen, inside, now, limits.live_margin_percent / 100)
+    return (
+        candidates.gain(seen, untuned, now, state.day_load),
+        candidates.as_schedule(best),
+        candidates.gain(seen, now, best, state.day_load),
+    )
+
+
+def _confidence(state: State) -> float:
+    total = state.day_load[:, 0].sum()
+    if total <= 0:
+        return 0.0
+    used = np.flatnonzero(state.day_load[:, 0] > 0)
+    batch = np.clip(np.round(state.day_load[used, 1] / state.day_load[used, 0]), 1, state.grid.batches.size)
+    node = np.searchsorted(state.grid.nodes, batch).clip(0, state.grid.nodes.size - 1)
+    k = candidates.table_of(state.in_force, state.grid.batches.size)[batch.astype(int) - 1]
+    lower = np.maximum(k - 1, 0)
+    cost = state.surface.covariance
+    variance = cost[node, k, k] + cost[node, lower, lower] - 2 * cost[node, k, lower]
+    known = np.sqrt(np.maximum(variance, 0.0)) < 0.02
+    return float(state.day_load[used, 0][known].sum() / total)
