@@ -35,7 +35,7 @@ class Settings:
 
     @classmethod
     def read(cls) -> "Settings":
-        audit = os.environ.get("CLUSTER_AUDIT", "writes")
+        audit = os.environ.get("CLUSTER_AUDIT") or "writes"
         if audit not in get_args(Audit):
             raise ClusterError(f"CLUSTER_AUDIT is {audit!r}; set it to one of {', '.join(get_args(Audit))}")
         control_plane = ControlPlane(cast(Audit, audit), _number("CLUSTER_QPS", 200))

@@ -43,6 +43,8 @@ def write_image(target: Path, reference: str, contents: Contents) -> None:
                 "User": contents.user,
             },
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+            # buildah refuses to build on an image with more layers than history
+            "history": [{"created_by": Path(__file__).name}],
         }
     )
     kind = "application/vnd.oci.image"

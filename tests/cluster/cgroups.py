@@ -54,6 +54,11 @@ def _make_leaf(group: str) -> None:
     (ROOT / group / DAEMONS).mkdir(exist_ok=True)
 
 
+def exists(group: str) -> bool:
+    """Whether any hierarchy has `group`."""
+    return any((hierarchy / group).exists() for hierarchy in _hierarchies())
+
+
 def members(group: str) -> set[int]:
     """The pids in `group` and below, over all hierarchies."""
     found: set[int] = set()

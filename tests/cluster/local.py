@@ -48,6 +48,10 @@ def down(name: str, *, wipe: bool = False) -> None:
     if layout is not None:
         _end(layout)
         _clear(layout)
+    elif cgroups.exists(group := Layout(name, 0, 0, state_dir(name)).cgroup):
+        # its state folder was lost; the control groups still know all its processes, and its cable ends with them
+        cgroups.kill(group)
+        cgroups.remove(group)
     if wipe:
         shutil.rmtree(state_dir(name), ignore_errors=True)
 

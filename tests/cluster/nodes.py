@@ -39,13 +39,14 @@ def ctr(node: Node, *arguments: str | Path, check: bool = True, limit: float = 6
 
 
 def load(node: Node, archives: Sequence[Path]) -> None:
-    """Import each archive that this node does not have yet; archives are named by their content."""
+    """Import each archive that this node does not have yet; archives are named `<image>-<key of the content>.tar`."""
     record = node.image_store / "imported.json"
-    known: list[str] = json.loads(record.read_text()) if record.exists() else []
+    known: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     for archive in archives:
-        if archive.name not in known:
+        image, _, key = archive.stem.rpartition("-")
+        if known.get(image) != key:
             ctr(node, "images", "import", archive, limit=IMPORT_LIMIT_SECONDS)
-            known.append(archive.name)
+            known[image] = key
             say(f"  {node.name}: image {archive.stem}")
     _write(record, json.dumps(known))
 

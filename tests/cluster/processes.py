@@ -14,7 +14,7 @@ from tests.cluster.places import ClusterError, say
 
 POLL_SECONDS: Final = 0.1
 # Joins the cgroups named by $1 (a colon-separated list of cgroup.procs files), then becomes the rest of its arguments.
-_JOIN: Final = 'IFS=:; for f in $1; do echo $$ > "$f"; done; unset IFS; shift; exec "$@"'
+_JOIN: Final = 'cd /; IFS=:; for f in $1; do echo $$ > "$f"; done; unset IFS; shift; exec "$@"'
 
 
 class ProcessError(ClusterError):
@@ -64,14 +64,18 @@ class Ledger:
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         argv = ["/bin/sh", "-c", _JOIN, "join", self._join, *map(str, command)]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self._state)}
-        with self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env=environment
-            )
-        fields = _stat(process.pid)
+        output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self.log(name)), output, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        # not Popen: that wants its child to end before the object does
+        pid = os.posix_spawn("/bin/sh", argv, environment, file_actions=files, setsid=True)
+        fields = _stat(pid)
         if fields is None:
             raise ProcessError(f"{name} ended at once; read {self.log(name)}")
-        daemon = Daemon(process.pid, fields[19])
+        daemon = Daemon(pid, fields[19])
         self._write({**self.daemons(), name: daemon})
         return daemon
 
