@@ -60,7 +60,7 @@ class Kubectl:
 
 
 def until(what: str, look: Callable[[], Found | None], limit: float = 120) -> Found:
-    """The first truthy answer of `look`; a KubectlError counts as "not yet". Fails after `limit` seconds, saying why."""
+    """The first truthy answer of `look`; a KubectlError counts as "not yet". Fails after `limit` s, saying why."""
     end = time.monotonic() + limit
     last: object = None
     while time.monotonic() < end:

@@ -17,9 +17,9 @@ ERROR_PAUSE_SECONDS: Final = 0.2
 
 @dataclass(slots=True)
 class Traffic:
-    """`with Traffic(url, users=16, domain="hard"): ...` keeps `users` requests under way; `outcomes` counts the results.
+    """`with Traffic(url, users=16, domain="hard"): ...` keeps `users` requests under way.
 
-    outcomes: "ok", an HTTP status as text, or the name of the exception.
+    outcomes: counts of "ok", an HTTP status as text, or the name of the exception.
     """
 
     url: str

@@ -1,0 +1,136 @@
+"""What the demo showed: the tuned twin against the untuned one and against the model, and what clients felt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.plan import Plan
+from loadtests.records import Event, read_rows
+from loadtests.report import build_report
+from loadtests.stats import Estimate
+from loadtests.summary import Summary, TargetSummary, summarise
+from specdec_simulator import acceptance, costs
+from tests.demo.predict import Expected, expect, margin_percent
+from tests.demo.scene import SYSTEM_NAMESPACE, TUNED, UNTUNED
+from tests.demo.steps import DemoError
+from tests.support.kubectl import Kubectl
+
+CARD_K: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """margin: percent less time per output token than the untuned twin. expected: what the cost tables promise, if any.
+
+    schedules: how often the schedule changed in each phase. disturbed: engine pods that restarted or were replaced.
+    """
+
+    summary: Summary
+    expected: Sequence[Expected]
+    margin: float
+    expected_margin: float | None
+    schedules: Mapping[str, int]
+    kills: int
+    disturbed: Sequence[str]
+    report: Path
+
+    @property
+    def failures(self) -> int:
+        return sum(target.overall.failures for target in self.summary.targets.values())
+
+    @property
+    def good(self) -> bool:
+        """The tuned twin was faster, its schedule moved, nobody's request failed and no engine restarted."""
+        moved = sum(self.schedules.values()) > 0
+        return self.margin > 0 and moved and self.failures == 0 and not self.disturbed
+
+    def show(self, console: Console, kubectl: Kubectl, seconds: float) -> None:
+        """The verdict, the table of phases, and where to look next."""
+        console.print(self._table())
+        expectation = "" if self.expected_margin is None else f" (the cost tables promise {self.expected_margin:.1f} %)"
+        console.print(f"TPOT of the tuned twin is [bold]{self.margin:.1f} %[/] lower{expectation}.")
+        console.print(
+            f"Failed requests: {self.failures}. Operator pods killed: {self.kills}. "
+            f"Engine pods disturbed: {len(self.disturbed)}."
+        )
+        console.print(f"Report: {self.report}\nThe whole demo took {seconds:.0f} s. To look around:", highlight=False)
+        console.print(f"  export KUBECONFIG={kubectl.kubeconfig}", highlight=False)
+        console.print(f"  kubectl -n {kubectl.namespace} get specdep -o wide", highlight=False)
+        console.print(f"  kubectl -n {kubectl.namespace} describe specdep {TUNED}", highlight=False)
+        console.print(f"  kubectl -n {SYSTEM_NAMESPACE} logs deploy/specdec-specdec-operator", highlight=False)
+
+    def _table(self) -> Table:
+        table = Table(title="Time per output token, ms", title_justify="left")
+        for column in ("phase", "untuned", "tuned", "less", "promised", "best K", "schedule changes"):
+            table.add_column(column, justify="left" if column == "phase" else "right")
+        promised = {row.phase: row for row in self.expected}
+        for phase, changes in self.schedules.items():
+            slow, fast = (_tpot(self.summary.targets[name], phase) for name in (UNTUNED, TUNED))
+            row = promised.get(phase)
+            hope = ("", "") if row is None else (f"{100 * (1 - row.tuned_ms / row.untuned_ms):.1f} %", str(row.best_k))
+            less = f"{100 * (1 - fast / slow):.1f} %"
+            table.add_row(phase, f"{slow:.1f}", f"{fast:.1f}", less, *hope, str(changes))
+        return table
+
+
+def judge(folder: Path, plan: Plan, engine: str, kills: int, disturbed: Sequence[str]) -> Outcome:
+    """Read the run in `folder` and write its report there."""
+    summary = summarise(folder)
+    report = build_report(folder)
+    twins = [summary.targets[name] for name in (UNTUNED, TUNED)]
+    slow, fast = (_overall(twin) for twin in twins)
+    expected = _expected(plan) if engine == "simulator" else ()
+    tokens = [{phase: float(group.output_tokens) for phase, group in twin.phases.items()} for twin in twins]
+    return Outcome(
+        summary=summary,
+        expected=expected,
+        margin=100 * (1 - fast / slow),
+        expected_margin=margin_percent(expected, *tokens) if expected else None,
+        schedules=_changes(folder, plan),
+        kills=kills,
+        disturbed=disturbed,
+        report=report,
+    )
+
+
+def disturbed(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """Engine pods whose restart count grew, that vanished, or that came anew."""
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def _expected(plan: Plan) -> Sequence[Expected]:
+    step = costs.StepCosts(costs.load(), start_k=CARD_K, capture_tokens=None)
+
+    def step_ms(batch: int, k: int) -> float:
+        return 1000 * step.seconds(decodes=batch, prefills=0, k=k, prefill_tokens=0)
+
+    return expect(plan, step_ms, acceptance.load(), CARD_K)
+
+
+def _changes(folder: Path, plan: Plan) -> dict[str, int]:
+    """Schedule changes of the tuned twin in each phase."""
+    times = [e.t for e in read_rows(folder / "events.jsonl", Event) if e.kind == "schedule" and e.target == TUNED]
+    edges = (*plan.starts(), plan.seconds)
+    spans = zip(plan.phases, pairwise(edges), strict=True)
+    return {phase.name: sum(start <= t < end for t in times) for phase, (start, end) in spans}
+
+
+def _overall(twin: TargetSummary) -> float:
+    return _known(twin.overall.tpot_ms, twin.name, "the whole run")
+
+
+def _tpot(twin: TargetSummary, phase: str) -> float:
+    return _known(twin.phases[phase].tpot_ms, twin.name, phase)
+
+
+def _known(estimate: Estimate | None, twin: str, part: str) -> float:
+    if estimate is None:
+        raise DemoError(f"{twin} answered nothing during {part}")
+    return estimate.value

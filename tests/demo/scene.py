@@ -1,0 +1,75 @@
+"""What the demo stands on: the cluster, the images in it, the operator by Helm, and the two twins."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import tools
+from tests.demo.steps import Steps
+from tests.support.kubectl import Kubectl, until
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+CHART: Final = REPOSITORY / "charts" / "specdec-operator"
+SYSTEM_NAMESPACE: Final = "specdec-system"
+NAMESPACE: Final = "demo"
+TUNED: Final = "deepseek-v4-flash"
+UNTUNED: Final = "deepseek-v4-flash-untuned"
+EXAMPLES: Final = {
+    "simulator": REPOSITORY / "examples" / "deepseek-v4-flash-simulated.yaml",
+    "vllm": REPOSITORY / "examples" / "tiny-vllm-cpu.yaml",
+}
+START_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A cluster with the operator and both twins, all ready. `kubectl` looks at the twins' namespace."""
+
+    kubectl: Kubectl
+    engine: str
+
+    @property
+    def example(self) -> Path:
+        return EXAMPLES[self.engine]
+
+
+def build(steps: Steps, engine: str) -> Scene:
+    """From whatever is there to a ready scene; what is there already is kept. Raises DemoError."""
+    python = sys.executable
+    output = steps.command("start the cluster", [python, "-m", "tests.cluster", "up"])
+    kubeconfig = Path(output.splitlines()[-1])
+    steps.command("build the images", ["make", "--no-print-directory", "images"])
+    steps.command("load the images", ["make", "--no-print-directory", "load-images"])
+    scene = Scene(Kubectl(tools.path("kubectl"), kubeconfig, NAMESPACE), engine)
+    steps.command(
+        "install the operator with Helm",
+        [
+            *(str(tools.path("helm")), "upgrade", "--install", "specdec", str(CHART), "--kubeconfig", str(kubeconfig)),
+            *("--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"),
+            *("--set", "image.repository=specdec/operator", "--set", "image.tag=dev"),
+        ],
+    )
+    _apply(steps, scene)
+    return scene
+
+
+def _apply(steps: Steps, scene: Scene) -> None:
+    """Fresh twins each time, so that the tuner begins with nothing learned."""
+    with steps.step(f"kubectl apply -f {scene.example.relative_to(REPOSITORY)}"):
+        anywhere = Kubectl(scene.kubectl.program, scene.kubectl.kubeconfig)
+        anywhere.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", limit=180)
+        anywhere.run("create", "namespace", NAMESPACE)
+        scene.kubectl.run("apply", "-f", str(scene.example))
+        for name in (TUNED, UNTUNED):
+            until(f"{name} exists", lambda name=name: scene.kubectl.get("specdep", name))  # type: ignore[misc]
+        scene.kubectl.run(
+            "wait",
+            "--for=condition=Ready",
+            f"specdep/{TUNED}",
+            f"specdep/{UNTUNED}",
+            f"--timeout={START_SECONDS:.0f}s",
+            limit=START_SECONDS + 30,
+        )
