@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,13 +69,16 @@ def helm(
     return done
 
 
-def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE) -> Rendered:
+def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE) -> Rendered:
     """All objects of the chart with these values on top of its own."""
-    version = tools.KUBERNETES_VERSION
-    done = helm(
-        "template", release, str(CHART), "--namespace", namespace, "--kube-version", version, values=values or {}
-    )
-    return Rendered(tuple(item for item in yaml.safe_load_all(done.stdout) if item))
+    text = _template(release, json.dumps(values or {}))
+    return Rendered(tuple(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item))  # noqa: S506 - is safe
+
+
+@functools.cache
+def _template(release: str, values: str) -> str:
+    where = ("--namespace", NAMESPACE, "--kube-version", tools.KUBERNETES_VERSION)
+    return helm("template", release, str(CHART), *where, values=json.loads(values)).stdout
 
 
 def container(pod_owner: Manifest, name: str | None = None) -> Manifest:

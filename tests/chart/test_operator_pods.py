@@ -114,7 +114,9 @@ def test_a_foreign_service_account_must_be_named() -> None:
     with pytest.raises(HelmError, match=r"serviceAccount\.name must be set when serviceAccount\.create is false"):
         render({"serviceAccount": {"create": False}})
     rendered = render({"serviceAccount": {"create": False, "name": "mine"}})
-    assert not rendered.of_kind("ServiceAccount")
+    assert [item["metadata"]["name"] for item in rendered.of_kind("ServiceAccount")] == [
+        "specdec-specdec-operator-test"
+    ]
     assert rendered.one("Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
 
 
