@@ -36,7 +36,7 @@ def read(resource: Mapping[str, Any]) -> Seen:
     """What `resource`, as the API server has it, says of itself."""
     status: Mapping[str, Any] = resource.get("status", {})
     speculation, performance = status.get("speculation", {}), status.get("performance", {})
-    tuned = next((c for c in status.get("conditions", []) if c["type"] == "Tuned"), {})
+    tuned: Mapping[str, Any] = next((c for c in status.get("conditions", []) if c["type"] == "Tuned"), {})
     tiers = speculation.get("schedule", [])
     return Seen(
         k=speculation.get("numSpeculativeTokens"),

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
+
 from tests.cluster import tools
 from tests.support.kubectl import Kubectl
 
