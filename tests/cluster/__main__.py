@@ -5,42 +5,51 @@ Settings come from the environment, as `make` passes them:
     CLUSTER         local, kind or existing
     NAME            which cluster; several run side by side          (specdec)
     NODES           how many nodes                                   (2)
-    CLUSTER_AUDIT   what the audit log notes: off, writes or all     (writes)
-    CLUSTER_QPS     requests a second of the controllers             (200)
+    CLUSTER_AUDIT   what the audit log notes: off, writes or all     (writes; local only)
+    CLUSTER_QPS     requests a second of the controllers             (200; local only)
     CLUSTER_STATE   the folder of the clusters' state                (in the cache)
 """
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
-from tests.cluster import local
-from tests.cluster.controlplane import Audit, ControlPlane, kubectl
+from tests.cluster import images, tools
+from tests.cluster.controlplane import Audit, ControlPlane
 from tests.cluster.layout import DEFAULT_NAME
+from tests.cluster.modes import Cluster, Existing, Kind, Local
 from tests.cluster.places import ClusterError, say
+from tests.cluster.processes import run
+
+NAMES: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment asks for."""
+def chosen() -> Cluster:
+    """The cluster that the environment names."""
+    name = os.environ.get("NAME") or DEFAULT_NAME
+    if not NAMES.fullmatch(name):
+        raise ClusterError(f"NAME is {name!r}; use up to 31 small letters, digits and dashes, a letter first")
+    nodes = _number("NODES", 2)
+    makers: dict[str, Callable[[], Cluster]] = {
+        "local": lambda: Local(name, nodes, _control_plane()),
+        "kind": lambda: Kind(name, nodes),
+        "existing": Existing,
+    }
+    mode = os.environ.get("CLUSTER") or "local"
+    if mode not in makers:
+        raise ClusterError(f"CLUSTER is {mode!r}; set it to one of {', '.join(makers)}")
+    return makers[mode]()
 
-    cluster: str
-    name: str
-    nodes: int
-    control_plane: ControlPlane
 
-    @classmethod
-    def read(cls) -> "Settings":
-        audit = os.environ.get("CLUSTER_AUDIT") or "writes"
-        if audit not in get_args(Audit):
-            raise ClusterError(f"CLUSTER_AUDIT is {audit!r}; set it to one of {', '.join(get_args(Audit))}")
-        control_plane = ControlPlane(cast(Audit, audit), _number("CLUSTER_QPS", 200))
-        name = os.environ.get("NAME") or DEFAULT_NAME
-        return cls(os.environ.get("CLUSTER") or "local", name, _number("NODES", 2), control_plane)
+def _control_plane() -> ControlPlane:
+    audit = os.environ.get("CLUSTER_AUDIT") or "writes"
+    if audit not in get_args(Audit):
+        raise ClusterError(f"CLUSTER_AUDIT is {audit!r}; set it to one of {', '.join(get_args(Audit))}")
+    return ControlPlane(cast(Audit, audit), _number("CLUSTER_QPS", 200))
 
 
 def _number(variable: str, default: int) -> int:
@@ -50,33 +59,34 @@ def _number(variable: str, default: int) -> int:
     return int(value)
 
 
-def up(settings: Settings) -> None:
-    layout = local.up(settings.name, settings.nodes, settings.control_plane)
-    say(kubectl(layout, "get", "nodes", "-L", "nvidia.com/gpu.product").rstrip())
-    say(f"cluster {layout.name} is up. To use it: export KUBECONFIG={layout.kubeconfig}")
-    print(layout.kubeconfig)
+def up(cluster: Cluster) -> None:
+    kubeconfig = cluster.up()
+    say(_nodes(kubeconfig))
+    say(f"the cluster is up. To use it: export KUBECONFIG={kubeconfig}")
+    print(kubeconfig)
 
 
-def down(settings: Settings, *, wipe: bool) -> None:
-    local.down(settings.name, wipe=wipe)
-    say(f"cluster {settings.name} is down")
+def status(cluster: Cluster) -> None:
+    kubeconfig = _kubeconfig(cluster)
+    print("\n".join([*cluster.processes(), _nodes(kubeconfig)]))
 
 
-def status(settings: Settings) -> None:
-    layout = local.find(settings.name)
-    if layout is None:
-        say(f"no cluster {settings.name}")
-        return
-    for name, daemon in local.ledger(layout).daemons().items():
-        print(f"{name:28} {'runs' if daemon.alive() else 'DEAD':5} pid {daemon.pid:7} {daemon.memory_mib():7.1f} MiB")
-    print(kubectl(layout, "get", "nodes", "-o", "wide", check=False).rstrip())
+def load(cluster: Cluster, names: Sequence[str]) -> None:
+    """Build the named images, or the default ones, where something changed, and import them into each node."""
+    _kubeconfig(cluster)
+    builder = images.chosen_builder()
+    cluster.load([images.build(images.find(name), builder) for name in names or images.DEFAULT])
 
 
-def kubeconfig(settings: Settings) -> None:
-    layout = local.find(settings.name)
-    if layout is None:
-        raise ClusterError(f"no cluster {settings.name}; `make cluster-up` starts one")
-    print(layout.kubeconfig)
+def _kubeconfig(cluster: Cluster) -> Path:
+    if (kubeconfig := cluster.kubeconfig()) is None:
+        raise ClusterError("the cluster is not up; `make cluster-up` starts it")
+    return kubeconfig
+
+
+def _nodes(kubeconfig: Path) -> str:
+    columns = ("-o", "wide", "-L", "nvidia.com/gpu.product")
+    return run(tools.path("kubectl"), f"--kubeconfig={kubeconfig}", "get", "nodes", *columns, check=False).rstrip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,32 +98,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ending.add_argument("--wipe", action="store_true", help="also forget the images that its nodes imported")
     actions.add_parser("status", help="what runs")
     actions.add_parser("kubeconfig", help="print the path of the kubeconfig")
-    loading = actions.add_parser("load", help="import image archives into every node")
-    loading.add_argument("archives", nargs="+", type=Path)
-    chosen = parser.parse_args(arguments)
+    actions.add_parser("load", help="build images and import them into every node").add_argument("names", nargs="*")
     try:
-        _act(chosen, Settings.read())
+        _act(parser.parse_args(arguments), chosen())
     except ClusterError as error:
         say(f"error: {error}")
         return 1
     return 0
 
 
-def _act(chosen: argparse.Namespace, settings: Settings) -> None:
-    match chosen.action:
+def _act(wanted: argparse.Namespace, cluster: Cluster) -> None:
+    match wanted.action:
         case "up":
-            up(settings)
+            up(cluster)
         case "down":
-            down(settings, wipe=chosen.wipe)
+            cluster.down(wipe=wanted.wipe)
+            say("the cluster is down")
         case "status":
-            status(settings)
+            status(cluster)
         case "kubeconfig":
-            kubeconfig(settings)
+            print(_kubeconfig(cluster))
         case "load":
-            layout = local.find(settings.name)
-            if layout is None:
-                raise ClusterError(f"no cluster {settings.name}; `make cluster-up` starts one")
-            local.load(layout, chosen.archives)
+            load(cluster, wanted.names)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from tests.cluster.processes import run
 SUITE: Final = "bookworm"
 PACKAGES: Final = ("ca-certificates", "python3-minimal", "python3-venv")
 BOOTSTRAP_LIMIT_SECONDS: Final = 1800.0
+UNPACK_LIMIT_SECONDS: Final = 300.0
 # What a container has no use for; together half of the file system.
 NEEDLESS: Final = (
     "var/cache/apt",
@@ -52,10 +53,25 @@ def archive() -> Path:
 def bootstrap(tree: Path, packages: tuple[str, ...]) -> None:
     """A fresh Debian file system with `packages` in the folder `tree`. DEBIAN_MIRROR chooses another mirror."""
     shutil.rmtree(tree, ignore_errors=True)
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    include = f"--include={','.join(packages)}"
-    mirror = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
-    run("debootstrap", "--variant=minbase", include, SUITE, tree, *mirror, limit=BOOTSTRAP_LIMIT_SECONDS)
-    for needless in NEEDLESS:
-        shutil.rmtree(tree / needless, ignore_errors=True)
-    (tree / "var/lib/apt/lists").mkdir(parents=True, exist_ok=True)
+    tree.mkdir(parents=True)
+    run("tar", "--numeric-owner", "-C", tree, "-xf", _debian(packages), limit=UNPACK_LIMIT_SECONDS)
+
+
+def _debian(packages: tuple[str, ...]) -> Path:
+    """The tar file of a bootstrapped Debian, kept: what is made on top of it changes more often."""
+    digest = hashlib.sha256(repr((SUITE, packages, NEEDLESS)).encode()).hexdigest()[:12]
+    target = cache_dir() / "debian" / f"{digest}.tar"
+    if not target.exists():
+        tree, fresh = target.with_suffix(".tree"), target.with_suffix(".new")
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        mirror = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
+        include = f"--include={','.join(packages)}"
+        run("debootstrap", "--variant=minbase", include, SUITE, tree, *mirror, limit=BOOTSTRAP_LIMIT_SECONDS)
+        for needless in NEEDLESS:
+            shutil.rmtree(tree / needless, ignore_errors=True)
+        (tree / "var/lib/apt/lists").mkdir(parents=True, exist_ok=True)
+        run("tar", "--numeric-owner", "-C", tree, "-cf", fresh, ".", limit=UNPACK_LIMIT_SECONDS)
+        shutil.rmtree(tree)
+        fresh.replace(target)
+    return target

@@ -61,6 +61,13 @@ IMAGES: Final = {
 DEFAULT: Final = ("operator", "simulator", "loadtest")
 
 
+def find(name: str) -> Image:
+    """The image of that short name."""
+    if name not in IMAGES:
+        raise ImageError(f"no image {name!r}; there are: {', '.join(IMAGES)}")
+    return IMAGES[name]
+
+
 def chosen_builder() -> Builder:
     """IMAGE_BUILDER, or docker where its engine answers, else buildah."""
     value = os.environ.get("IMAGE_BUILDER") or ("docker" if _docker_answers() else "buildah")
@@ -201,11 +208,9 @@ def main() -> int:
     """Entry point of `python -m tests.cluster.images`."""
     names = sys.argv[1:] or DEFAULT
     try:
-        if unknown := [name for name in names if name not in IMAGES]:
-            raise ImageError(f"no image {unknown[0]!r}; there are: {', '.join(IMAGES)}")
         builder = chosen_builder()
-        for name in names:
-            print(build(IMAGES[name], builder), flush=True)
+        for image in [find(name) for name in names]:
+            print(build(image, builder), flush=True)
     except ClusterError as error:
         say(f"error: {error}")
         return 1
