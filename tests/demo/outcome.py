@@ -83,7 +83,7 @@ class Outcome:
 def judge(folder: Path, plan: Plan, engine: str, kills: int, disturbed: Sequence[str]) -> Outcome:
     """Read the run in `folder` and write its report there."""
     summary = summarise(folder)
-    report = build_report(folder)
+    report = build_report(folder).html
     twins = [summary.targets[name] for name in (UNTUNED, TUNED)]
     slow, fast = (_overall(twin) for twin in twins)
     expected = _expected(plan) if engine == "simulator" else ()

@@ -16,15 +16,10 @@ def test_an_applied_resource_serves_is_scraped_and_leaves_nothing(space: Kubectl
     space.apply(simulated("small"))
     wait_ready(space, "small")
     with reach(space, "small") as url, Traffic(url, users=4) as traffic:
-        status = until(
-            "the status shows acceptance and throughput",
-            lambda: (
-                (s := space.get("specdep", "small")["status"]).get("acceptance", {}).get("meanAcceptedLength") and s
-            ),
-        )
+        until("acceptance is shown", lambda: status(space, "small").get("acceptance", {}).get("meanAcceptedLength"))
+        assert status(space, "small")["speculation"]["numSpeculativeTokens"] in range(1, 8)
+        await_condition(space, "small", "MetricsAvailable", "True")
     assert not traffic.failures
-    assert status["speculation"]["numSpeculativeTokens"] in range(1, 8)
-    assert condition({"status": status}, "MetricsAvailable")["status"] == "True"
     assert len(owned(space, "small")) >= 6
 
     space.run("delete", "specdep", "small", "--wait=true")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e.looks import await_condition, pod_ids, smallest_k, status, wait_ready
 from tests.e2e.resources import simulated, tuning
-from tests.e2e.test_life import wait_ready
 from tests.support.kubectl import Kubectl, condition, until
 from tests.support.reach import reach
 from tests.support.traffic import Traffic
@@ -31,10 +31,7 @@ def test_recommend_says_what_it_would_do_and_does_nothing(space: Kubectl) -> Non
     space.apply(simulated("advised", tuning=tuning("Recommend")))
     wait_ready(space, "advised")
     with reach(space, "advised") as url, Traffic(url, users=32, domain="hard"):
-        until(
-            "a schedule is recommended", lambda: status(space, "advised").get("recommendation", {}).get("schedule"), 180
-        )
-        advice = status(space, "advised")["recommendation"]
+        advice = until("advice", lambda: status(space, "advised").get("recommendation"), limit=180)
     assert advice["reason"]
     assert smallest_k(space, "advised") == 7
 
