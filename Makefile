@@ -96,3 +96,13 @@ generate: setup generate-chart-docs ## Write the CRD, the chart's copy and docs/
 
 check-generated: setup ## Fail if a generated file differs from the models
 	@$(PY) -m specdec.api.generate --check
+
+# ---- the engine ------------------------------------------------------------------------------------------------------
+
+.PHONY: engine-env
+engine-env: $(UV) ## Install real vLLM for CPU into the cache; print its folder
+	@UV=$(UV) images/vllm/cpu/environment.sh
+
+.PHONY: test-engine
+test-engine: setup $(UV) ## The vLLM plugin on real vLLM, on the CPU
+	@UV=$(UV) $(PYTEST) tests/engine

@@ -1,0 +1,2 @@
+def in_place() -> bool:
+    return False
