@@ -66,7 +66,7 @@ test-unit: setup ## Pure rooms: seconds
 tools: setup ## Build etcd, Kubernetes, helm, kind and kwok from Go modules into the cache; print their folder
 	@$(PY) -m tests.cluster.tools build
 
-export NAME NODES CLUSTER_STATE CLUSTER_AUDIT CLUSTER_QPS
+export NAME NODES CLUSTER_STATE CLUSTER_AUDIT CLUSTER_QPS IMAGE_BUILDER
 
 .PHONY: cluster-up cluster-down cluster-status
 cluster-up: setup ## Start the test cluster: CLUSTER=local|kind|existing, NAME=, NODES=2; prints its kubeconfig's path
@@ -77,6 +77,13 @@ cluster-down: setup ## End it; nothing stays outside its state folder
 
 cluster-status: setup ## What of it runs
 	@$(PY) -m tests.cluster status
+
+.PHONY: images images-load
+images: setup ## Build our images where something changed (IMAGES="operator simulator", IMAGE_BUILDER=buildah|docker)
+	@$(PY) -m tests.cluster.images $(IMAGES)
+
+images-load: setup ## Build them and import them into each node of the test cluster
+	@$(PY) -m tests.cluster load $(IMAGES)
 
 # ---- chart (charts/specdec-operator) ---------------------------------------------------------------------------------
 
