@@ -56,9 +56,38 @@ lint: setup ## ruff, mypy --strict, import rules
 format: setup ## Format the code
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format .
 
-.PHONY: test-unit
-test-unit: setup ## Pure rooms: seconds
-	@$(PYTEST) tests/unit
+# ---- tests, from seconds to minutes; each tier runs alone ------------------------------------------------------------
+
+TIERS := lint check-generated test-unit test-contract test-chart test-integration test-loadtests test-engine test-e2e
+
+.PHONY: test $(TIERS)
+test: setup ## All tiers, the quick ones first
+	@for tier in $(TIERS); do \
+	  began=$$SECONDS; echo "==> make $$tier"; $(MAKE) --no-print-directory $$tier; \
+	  echo "    $$tier: $$((SECONDS - began)) s"; done; echo "==> all tiers passed in $$SECONDS s"
+
+test-unit: setup ## Units, and 95 % of the pure rooms' branches: seconds
+	@$(PYTEST) tests/unit --cov --cov-report=
+	@$(VENV)/bin/coverage report --fail-under=95 --include='operator/specdec/api/*,operator/specdec/desired/*,operator/specdec/observed/*,operator/specdec/tuning/*'
+
+test-contract: setup ## The simulator and the engine client against the contract and captured vLLM pages
+	@$(PYTEST) tests/contract
+
+test-integration: setup ## The operator against a real API server
+	@$(PYTEST) tests/integration
+
+E2E_CLUSTER ?= specdec-e2e
+test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
+	@kubeconfig=$$(NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster up | tail -1); \
+	  trap 'NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster down' EXIT; \
+	  $(MAKE) --no-print-directory images load-images NAME=$(E2E_CLUSTER); \
+	  KUBECONFIG=$$kubeconfig $(PYTEST) tests/e2e
+
+# ---- the main job ----------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=0
+	@$(PY) -m tests.demo
 
 # ---- test cluster and images (docs/kubernetes.md) --------------------------------------------------------------------
 
