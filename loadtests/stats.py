@@ -6,7 +6,6 @@ resampling blocks of time (`BLOCK_SECONDS`), not requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -86,23 +85,15 @@ def relative_gain(arm: Observed, baseline: Observed, chance: np.random.Generator
     return _estimate(gain(np.ones(joint.size)), None if drawn is None else [gain(row) for row in drawn])
 
 
-def difference_of(
-    statistic: Callable[[Observed, np.random.Generator], Estimate | None], chance: np.random.Generator
-) -> Callable[[Observed, Observed], Estimate | None]:
-    """For two separate runs: relative difference of a statistic, percent; intervals combined as independent."""
-
-    def compare(new: Observed, old: Observed) -> Estimate | None:
-        a, b = statistic(new, chance), statistic(old, chance)
-        if a is None or b is None or b.value == 0:
-            return None
-        value = 100.0 * (a.value / b.value - 1.0)
-        if a.low is None or a.high is None or b.low is None or b.high is None:
-            return Estimate(value)
-        relative = np.hypot((a.high - a.low) / 2 / a.value if a.value else 0.0, (b.high - b.low) / 2 / b.value)
-        spread = float(100.0 * a.value / b.value * relative)
-        return Estimate(value, value - spread, value + spread)
-
-    return compare
+def ratio_percent(new: Estimate, old: Estimate) -> Estimate | None:
+    """100 x new / old for two separate runs, their intervals combined as independent; None where old is 0."""
+    if old.value == 0:
+        return None
+    value = 100.0 * new.value / old.value
+    if new.low is None or new.high is None or old.low is None or old.high is None:
+        return Estimate(value)
+    spread = float(np.hypot((new.high - new.low) / 2, new.value / old.value * (old.high - old.low) / 2))
+    return Estimate(value, value - 100.0 * spread / old.value, value + 100.0 * spread / old.value)
 
 
 def _draws(blocks: NDArray[np.int64], chance: np.random.Generator) -> Floats | None:

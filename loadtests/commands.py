@@ -1,0 +1,138 @@
+"""What the subcommands of `specdec loadtest` do with their arguments; returns exit statuses.
+
+| status | meaning |
+|---|---|
+| 0 | done, no condition held |
+| 1 | could not start or finish: bad plan, unreachable target, dead generator |
+| 3 | a `--fail-if` condition held |
+| 4 | no verdict: the generator was late more than 1 % of the time |
+| 5 | every request of a target failed |
+| 130 | interrupted; what was recorded is kept and reported |
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from rich.console import Console
+
+from loadtests.console import LiveProgress, print_comparisons, print_findings, print_summary
+from loadtests.plan import Plan, load_plan
+from loadtests.preflight import TargetError
+from loadtests.records import Target
+from loadtests.run import Options, run
+from loadtests.summary import Summary, summarise, write_summary
+from loadtests.verdict import Condition, compare, judge, parse_condition
+
+PASSED: Final = 0
+FAILED: Final = 3
+NO_VERDICT: Final = 4
+ALL_FAILED: Final = 5
+INTERRUPTED: Final = 130
+
+
+def targets_of(arguments: argparse.Namespace) -> list[Target]:
+    """From `--target NAME=URL` and `--metrics NAME=URL`. Raises TargetError."""
+    urls = dict(_named(text, "--target") for text in arguments.target)
+    pages: dict[str, list[str]] = {name: [] for name in urls}
+    for text in arguments.metrics:
+        name, url = _named(text, "--metrics")
+        if name not in pages:
+            raise TargetError(f"--metrics names {name!r}, which is no --target")
+        pages[name].append(url)
+    return [Target(name, url, tuple(pages[name])) for name, url in urls.items()]
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    return Options(
+        api_key_env=arguments.api_key_env,
+        ca_file=arguments.ca_file,
+        insecure=arguments.insecure,
+        baseline=arguments.baseline,
+        wait_ready_seconds=arguments.wait_ready,
+        expect_workers=arguments.expect_workers,
+        bind_port=arguments.bind_port,
+    )
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest run`."""
+    console = Console()
+    conditions = [parse_condition(text) for text in arguments.fail_if]  # a typo should not cost a whole run
+    other = summarise(arguments.against) if arguments.against else None
+    plan = seeded(load_plan(arguments.plan), arguments.seed)
+    with LiveProgress(plan, console) as progress:
+        info = run(plan, targets_of(arguments), arguments.out, options_of(arguments), on_progress=progress)
+    summary = summarise(arguments.out)
+    write_summary(arguments.out, summary)
+    print_summary(summary, console)
+    if arguments.report:
+        report_command(arguments)
+    if info.interrupted:
+        return INTERRUPTED
+    if any(t.overall.requests and t.overall.failures == t.overall.requests for t in summary.targets.values()):
+        return ALL_FAILED
+    return _judged(summary, other, conditions, console)
+
+
+def report_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest report`."""
+    from loadtests.report import build_report
+
+    built = build_report(arguments.out)
+    print(f"report: {built.html}")
+    return PASSED
+
+
+def check_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest check`: conditions on a run that is over."""
+    other = summarise(arguments.against) if arguments.against else None
+    conditions = [parse_condition(text) for text in arguments.fail_if]
+    return _judged(summarise(arguments.out), other, conditions, Console())
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest compare NEW OLD`."""
+    console = Console()
+    new, old = summarise(arguments.new), summarise(arguments.old)
+    print_comparisons(compare(new, old), console)
+    if new.trustworthy and old.trustworthy:
+        return PASSED
+    console.print("No verdict: a generator was late more than 1 % of the time.")
+    return NO_VERDICT
+
+
+def worker_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest worker`: becomes a generator process, so that locust patches nothing of ours."""
+    import os
+    import sys
+
+    command = [sys.executable, "-m", "loadtests.generator", "worker", arguments.master, str(arguments.port)]
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
+
+
+def seeded(plan: Plan, seed: int | None) -> Plan:
+    return plan if seed is None else plan.model_copy(update={"seed": seed})
+
+
+def _judged(summary: Summary, other: Summary | None, conditions: list[Condition], console: Console) -> int:
+    if not conditions:
+        return PASSED
+    if not summary.trustworthy or (other is not None and not other.trustworthy):
+        console.print("No verdict: a generator was late more than 1 % of the time. Use fewer targets or more workers.")
+        return NO_VERDICT
+    findings = judge(conditions, summary, other)
+    print_findings(findings, console)
+    return FAILED if any(finding.failed for finding in findings) else PASSED
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    name, equals, url = text.partition("=")
+    if not equals or not name or not url:
+        raise TargetError(f"{option} {text!r} must be NAME=URL, for example auto=http://localhost:8000")
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise TargetError(
+            f"{option} {text!r}: use letters, digits, '.', '-' and '_' for the name; it becomes a file name"
+        )
+    return name, url

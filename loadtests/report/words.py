@@ -1,0 +1,169 @@
+"""What the report says: headline, caveats, captions, numbers as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from loadtests.failures import REMEDY, Kind
+from loadtests.report import card
+from loadtests.report.data import View, tokens_per_chunk
+from loadtests.stats import BLOCK_SECONDS, Estimate
+from loadtests.summary import LATE_SHARE, Summary, TargetSummary
+
+CHUNKS: Final = (
+    "Output tokens per streamed chunk, as clients saw it. An engine sends what one step accepted as one chunk, "
+    "so this is the accepted length in practice."
+)
+METHOD: Final = (
+    f"All times are taken by the client. Intervals hold 95 % and come from resampling blocks of {BLOCK_SECONDS:g} "
+    "seconds, because requests served together are alike. TPOT is token-weighted: the time from first to last token, "
+    "summed over requests, divided by the tokens after the first. Tokens are counted from the server's usage."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The five figures that matter most, of one target."""
+
+    name: str
+    colour: str
+    tpot: str
+    throughput: str
+    ttft: str
+    good: str
+    accepted: str
+    failed: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLine:
+    target: str
+    kind: str
+    number: int
+    remedy: str
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, no exponent; a dash when not known."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.{digits}g}"
+
+
+def estimate(value: Estimate | None, unit: str = "") -> str:
+    """`4.52 ms [4.41 – 4.63]`."""
+    if value is None:
+        return "–"
+    text = f"{number(value.value)} {unit}".strip()
+    return text if value.low is None else f"{text} [{number(value.low)} – {number(value.high)}]"
+
+
+def headline(summary: Summary) -> str:
+    """The answer in a sentence, with its certainty."""
+    if not summary.gains:
+        return "What was measured, target by target; no baseline was named, so nothing is compared."
+    name, gain = _best(summary)
+    if gain is None:
+        return "The targets cannot be compared: too few requests succeeded."
+    direction = "less" if gain.value >= 0 else "more"
+    said = f"{name} took {abs(gain.value):.1f} % {direction} time per output token than {summary.info.baseline}"
+    if gain.low is None or gain.high is None:
+        return f"{said}; the run was too short to say how far chance could explain it."
+    if gain.low <= 0 <= gain.high:
+        return f"{said}, but that may be chance: the 95 % interval ({gain.low:+.1f} to {gain.high:+.1f} %) holds 0."
+    return f"{said} (95 % interval {gain.low:+.1f} to {gain.high:+.1f} % saved)."
+
+
+def _best(summary: Summary) -> tuple[str, Estimate | None]:
+    overall = {name: parts.get("overall") for name, parts in summary.gains.items()}
+    return max(overall.items(), key=lambda item: -1e9 if item[1] is None else item[1].value)
+
+
+def caveats(summary: Summary) -> list[str]:
+    """What a reader must know before believing the figures."""
+    found = []
+    for target in summary.targets.values():
+        if target.generator is None:
+            found.append(f"{target.name}: the generator left no report of its own punctuality.")
+        elif (target.late_share or 0.0) > LATE_SHARE:
+            found.append(
+                f"{target.name}: the generator was late in {100 * (target.late_share or 0):.1f} % of its actions "
+                f"(more than {100 * LATE_SHARE:g} % allowed), so these figures are no verdict on the server."
+            )
+        if target.overall.failures:
+            share = 100 * target.overall.failures / target.overall.requests
+            found.append(f"{target.name}: {target.overall.failures} requests failed ({share:.2g} %).")
+    if summary.info.interrupted:
+        found.append("The run was interrupted; figures cover the part that ran.")
+    return found
+
+
+def tile(target: TargetSummary, colour: str) -> Tile:
+    whole = target.overall
+    return Tile(
+        name=target.name,
+        colour=colour,
+        tpot=estimate(whole.tpot_ms, "ms"),
+        throughput=f"{number(whole.tokens_per_second)} tok/s",
+        ttft=estimate(whole.percentiles["ttft"]["p95"], "ms"),
+        good="–" if whole.good_share is None else f"{100 * whole.good_share.value:.1f} %",
+        accepted=number(target.accepted_length),
+        failed=whole.failures,
+        requests=whole.requests,
+    )
+
+
+def failures(summary: Summary) -> list[FailureLine]:
+    return [
+        FailureLine(name, kind, count, REMEDY[Kind(kind)])
+        for name, target in summary.targets.items()
+        for kind, count in target.overall.failed.items()
+    ]
+
+
+def timeline(view: View) -> str:
+    changes = Counter(event.kind for event in view.events)
+    marked = ", ".join(f"{number} {kind}" for kind, number in changes.items())
+    seen = f" Dashed lines mark events ({marked}); letters refer to the list below." if marked else ""
+    return f"The run on one time axis; shading separates the phases {_listed([p.name for p in view.phases])}.{seen}"
+
+
+def gain(view: View) -> str:
+    return (
+        f"How much less time per output token each target took than {view.summary.info.baseline}, overall and in each "
+        "phase. Bars whose interval crosses zero show no significant difference."
+    )
+
+
+def latency(view: View) -> str:
+    metrics = view.summary.info.plan.get("objectives", {})
+    target = " The dotted line is the latency target." if metrics else ""
+    return f"Share of requests at or below each latency. Further left is better.{target}"
+
+
+def acceptance(view: View) -> str:
+    said = [
+        f"{name} {target.accepted_length:.2f}"
+        for name, target in view.summary.targets.items()
+        if target.accepted_length is not None
+    ]
+    return (
+        f"Mean accepted length from the engines' counters: {', '.join(said) or 'not known'}. The model card of "
+        f"{card.SPECULATOR} states {card.MEAN_ACCEPTED_LENGTH:.1f} (its figures read as cumulative; "
+        f"{card.MEAN_ACCEPTED_LENGTH_AS_PRODUCT:.1f} if read as a product). Positions beyond K are never drafted."
+    )
+
+
+def chunk_mean(view: View, target: str) -> float | None:
+    """Mean tokens per chunk as the client saw it."""
+    counted, _ = tokens_per_chunk(view, target)
+    return sum(n * share for n, share in counted.items()) if counted else None
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
