@@ -35,9 +35,8 @@ GPU_RESOURCE: Final = "nvidia.com/gpu"
 ANNOTATION_RESTART: Final = f"{GROUP}/restart"
 # On every child: digest of the manifest as rendered, so that an unchanged child is not written again.
 ANNOTATION_DIGEST: Final = f"{GROUP}/manifest-digest"
-# On pods, for humans: the start value of the engine and the decision that chose it.
+# On pods, for humans: the start value of their engine.
 ANNOTATION_START_K: Final = f"{GROUP}/start-num-speculative-tokens"
-ANNOTATION_REVISION: Final = f"{GROUP}/decision-revision"
 
 CONTAINER: Final = "engine"
 HTTP_PORT: Final = 8000

@@ -1,0 +1,77 @@
+"""All children of a resource, and the pinning of its pod templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from specdec.api.decision import AcceptedDecision, Rendered, RestartTrial
+from specdec.api.manifest import Manifest
+from specdec.api.names import Role
+from specdec.api.resource import SpeculativeDeployment
+from specdec.desired import inputs
+from specdec.desired.claim import cache_claim
+from specdec.desired.deployment import deployment
+from specdec.desired.disruption_budget import pod_disruption_budget
+from specdec.desired.inputs import RestartReason
+from specdec.desired.network_policy import network_policy
+from specdec.desired.pod_monitor import pod_monitor
+from specdec.desired.service import service
+from specdec.desired.service_account import service_account
+from specdec.desired.start import Start
+from specdec.desired.template import pod_template
+
+
+def manifests(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> tuple[Manifest, ...]:
+    """Every child that is rendered; the control Secret and the checkpoint are made by `kept`.
+
+    The order is the order to apply them in. Apply only once `pin` has been stored.
+    """
+    optional = (cache_claim(resource), pod_monitor(resource))
+    return (
+        service_account(resource),
+        network_policy(resource),
+        service(resource),
+        pod_disruption_budget(resource),
+        *(manifest for manifest in optional if manifest),
+        *_deployments(resource, pin(resource, accepted)),
+    )
+
+
+def pin(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> AcceptedDecision:
+    """`accepted` with the templates its pods are to have; equal to it unless a template had to be rendered anew.
+
+    Store the result before its manifests are applied, else an operator of another version may render otherwise.
+    """
+    stable = _pinned(resource, Role.STABLE, accepted, accepted.rendered)
+    trial = accepted.trial
+    if trial is None:
+        return accepted.with_rendered(stable)
+    return accepted.with_rendered(stable, _pinned(resource, Role.TRIAL, trial, trial.rendered))
+
+
+def restart_reason(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> RestartReason | None:
+    """Why the stable pods must be replaced to follow spec and decision, or None.
+
+    None also before the first were rendered.
+    """
+    if accepted.rendered is None:
+        return None
+    return inputs.restart_reason(accepted.rendered.inputs, resource, Start.of(resource.spec, accepted))
+
+
+def _pinned(
+    resource: SpeculativeDeployment, role: Role, chosen: AcceptedDecision | RestartTrial, rendered: Rendered | None
+) -> Rendered:
+    start = Start.of(resource.spec, chosen)
+    if rendered and (resource.spec.paused or not inputs.restart_reason(rendered.inputs, resource, start)):
+        return rendered
+    return Rendered(template=pod_template(resource, role, start), inputs=inputs.inputs(resource, start))
+
+
+def _deployments(resource: SpeculativeDeployment, pinned: AcceptedDecision) -> Iterator[Manifest]:
+    on_trial = min(pinned.trial.replicas, resource.spec.replicas) if pinned.trial else 0
+    if pinned.rendered:
+        stable = resource.spec.replicas - on_trial
+        yield deployment(resource, Role.STABLE, stable, pinned.rendered.template)
+    if pinned.trial and pinned.trial.rendered:
+        yield deployment(resource, Role.TRIAL, on_trial, pinned.trial.rendered.template)
