@@ -72,7 +72,7 @@ def helm(
 def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE) -> Rendered:
     """All objects of the chart with these values on top of its own."""
     text = _template(release, json.dumps(values or {}))
-    return Rendered(tuple(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item))  # noqa: S506 - is safe
+    return Rendered(tuple(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from tests.chart.rendering import NAMESPACE, Manifest, Rendered, render
 Rights = dict[tuple[str, str], frozenset[str]]
 
 WATCH = frozenset({"list", "watch"})
-OWN = WATCH | {"create", "patch", "delete"}
+OWN = WATCH | {"get", "create", "patch", "delete"}
 
 SERVED: Rights = {
     ("specdec.dev", "speculativedeployments"): WATCH,
@@ -26,7 +26,7 @@ SERVED: Rights = {
     ("networking.k8s.io", "networkpolicies"): OWN,
     ("", "pods"): WATCH,
     ("events.k8s.io", "events"): frozenset({"create"}),
-    ("monitoring.coreos.com", "podmonitors"): frozenset({"create", "patch", "delete"}),
+    ("monitoring.coreos.com", "podmonitors"): frozenset({"get", "create", "patch", "delete"}),
 }
 LEASE: Rights = {("coordination.k8s.io", "leases"): frozenset({"create", "get", "update"})}
 
