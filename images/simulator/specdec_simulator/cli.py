@@ -20,6 +20,9 @@ from specdec_simulator.speculative import SpeculativeConfig, SpeculativeConfigEr
 
 START_FAILED: Final = 1
 DEFAULT_MAX_MODEL_LEN: Final = 1_048_576
+# What vLLM 0.33 takes for its server on an H200.
+DEFAULT_MAX_NUM_SEQS: Final = 1024
+DEFAULT_MAX_NUM_BATCHED_TOKENS: Final = 8192
 DEFAULT_CAPTURE_LIMIT: Final = 512
 
 
@@ -43,7 +46,7 @@ class ServeOptions:
     kv_blocks_override: int | None
     capture_tokens: int | None
     data_parallel_size: int
-    shutdown_timeout: float
+    shutdown_timeout: int
 
 
 class StartError(Exception):
@@ -94,9 +97,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000)
     serve.add_argument("--api-key", nargs="*", default=[])
     serve.add_argument("--speculative-config", "-sc")
-    serve.add_argument("--max-model-len", type=_size)
-    serve.add_argument("--max-num-seqs", type=_positive, default=256)
-    serve.add_argument("--max-num-batched-tokens", type=_size, default=8192)
+    serve.add_argument("--max-model-len", type=_model_length)
+    serve.add_argument("--max-num-seqs", type=_positive, default=DEFAULT_MAX_NUM_SEQS)
+    serve.add_argument("--max-num-batched-tokens", type=_size, default=DEFAULT_MAX_NUM_BATCHED_TOKENS)
     serve.add_argument("--block-size", type=_positive, default=16)
     serve.add_argument("--num-gpu-blocks-override", type=_positive)
     serve.add_argument("--max-cudagraph-capture-size", type=_positive)
@@ -104,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--compilation-config", "-cc")
     serve.add_argument("--enforce-eager", action=argparse.BooleanOptionalAction, default=False)
     serve.add_argument("--data-parallel-size", "-dp", type=_positive, default=1)
-    serve.add_argument("--shutdown-timeout", type=float, default=0.0)
+    serve.add_argument("--shutdown-timeout", type=int, default=0)
     flags.add_without_effect(serve)
     return top
 
@@ -165,6 +168,10 @@ def _capture_tokens(options: argparse.Namespace, k: int) -> int | None:
     if limit:
         return int(limit)
     return int(min(options.max_num_seqs * (k + 1) * 2, DEFAULT_CAPTURE_LIMIT))
+
+
+def _model_length(text: str) -> int | None:
+    return None if text in {"auto", "-1"} else _size(text)
 
 
 def _compilation_config(text: str | None) -> dict[str, Any]:

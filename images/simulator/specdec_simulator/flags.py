@@ -27,12 +27,12 @@ def add_without_effect(parser: argparse.ArgumentParser) -> None:
 
 def _keywords(kind: str) -> dict[str, Any]:
     keywords: dict[str, dict[str, Any]] = {
-        "switch": {"action": argparse.BooleanOptionalAction},
+        "switch": {"action": "store_true"},
         "value": {},
         "integer": {"type": int},
         "number": {"type": float},
         "optional value": {"nargs": "?"},
-        "list": {"nargs": "*"},
+        "list": {"nargs": "+"},
         "json": {"type": json.loads},
     }
     return keywords[kind]

@@ -12,7 +12,7 @@ from specdec_simulator import acceptance, costs
 PREFIX: Final = "SPECDEC_SIM_"
 CONTROL_FILE_VARIABLE: Final = "SPECDEC_CONTROL_TOKEN_FILE"
 DEFAULT_MIX: Final = {"card-cumulative": 1.0}
-DEFAULT_KV_TOKENS: Final = 1_048_576
+DEFAULT_KV_TOKENS: Final = 2_097_152
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"", "0", "false", "no", "off"})
 
