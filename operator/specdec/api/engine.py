@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import Field, JsonValue, WithJsonSchema
+from pydantic import Field, JsonValue
 
 from specdec.api.names import GPU_RESOURCE
 from specdec.api.quantities import Quantity
@@ -29,6 +30,7 @@ OWNED_ARGUMENTS: Final = {
     "--tensor-parallel-size": "spec.engine.parallelism.tensor",
     "--data-parallel-size": "spec.engine.parallelism.data",
     "--enable-expert-parallel": "spec.engine.parallelism.expert",
+    "--no-enable-expert-parallel": "spec.engine.parallelism.expert",
     "--max-model-len": "spec.engine.maxModelLen",
     "--max-num-seqs": "spec.engine.maxNumSeqs",
     "--max-num-batched-tokens": "spec.engine.maxNumBatchedTokens",
@@ -97,6 +99,13 @@ class EmptyDir(Model):
     """Upper bound; the pod is evicted above it."""
 
 
+class AccessMode(StrEnum):
+    """How many nodes may mount a claim."""
+
+    READ_WRITE_MANY = "ReadWriteMany"
+    READ_WRITE_ONCE = "ReadWriteOnce"
+
+
 class Cache(Model):
     """Where downloaded weights and compiled graphs are kept.
 
@@ -108,9 +117,7 @@ class Cache(Model):
     """Size of the claim that the operator makes, shared by all replicas."""
     storage_class_name: ObjectName | None = None
     """Storage class of that claim; it must offer ReadWriteMany when replicas run on several nodes."""
-    access_mode: Annotated[str, WithJsonSchema({"type": "string", "enum": ["ReadWriteMany", "ReadWriteOnce"]})] = (
-        "ReadWriteMany"
-    )
+    access_mode: AccessMode = AccessMode.READ_WRITE_MANY
     """Access mode of that claim."""
     existing_claim: ObjectName | None = None
     """Name of a claim of yours, in the same namespace."""

@@ -1,7 +1,7 @@
 """Spec and accepted decision -> manifests. Pure: same arguments, same manifests.
 
-accepted = pin(resource, accepted)             # store it if it changed
-difference(manifests(resource, accepted), live_children)
+Store `pin(resource, accepted)` if it differs from `accepted`, then apply what of
+`manifests(resource, accepted)` differs.
 """
 
 from specdec.desired.inputs import RestartReason

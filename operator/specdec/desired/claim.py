@@ -13,6 +13,6 @@ def cache_claim(resource: SpeculativeDeployment) -> Manifest | None:
     cache = resource.spec.engine.cache
     if cache.size is None:
         return None
-    content = {"accessModes": [cache.access_mode], "resources": {"requests": {"storage": cache.size}}}
+    content = {"accessModes": [cache.access_mode.value], "resources": {"requests": {"storage": cache.size}}}
     content |= {"storageClassName": cache.storage_class_name} if cache.storage_class_name else {}
     return child(resource, ("v1", "PersistentVolumeClaim"), names.cache_claim(resource.name), {"spec": content})

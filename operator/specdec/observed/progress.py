@@ -11,7 +11,6 @@ from specdec.api.names import Role
 from specdec.api.resource import SpeculativeDeployment
 from specdec.observed.snapshot import Snapshot
 
-
 _FIELDS: Final = {"replicas": "replicas", "ready": "readyReplicas", "updated": "updatedReplicas"}
 
 
