@@ -52,9 +52,7 @@ def parse_put(body: bytes, *, max_batch: int, max_k: int) -> Put:
     if unknown:
         raise _invalid(f"unknown field; known are {', '.join(sorted(_FIELDS))}", str(unknown[0])[:100])
     revision = _integer(content, "revision", 1, MAX_REVISION, "revision")
-    if_revision = content.get("ifRevision")
-    if if_revision is not None:
-        if_revision = _integer(content, "ifRevision", 0, MAX_REVISION, "ifRevision")
+    if_revision = _integer(content, "ifRevision", 0, MAX_REVISION, "ifRevision") if "ifRevision" in content else None
     off = content.get("off", False)
     if not isinstance(off, bool):
         raise _invalid("must be true or false", "off")
@@ -68,11 +66,22 @@ def parse_put(body: bytes, *, max_batch: int, max_k: int) -> Put:
 
 def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
-        content = json.loads(body)
+        content = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise _invalid(f"not JSON: {error}") from error
     if not isinstance(content, dict):
         raise _invalid("the body must be a JSON object")
+    return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a field stands twice in one object")
     return content
 
 
@@ -110,12 +119,12 @@ def _table(entries: Any, max_batch: int, max_k: int) -> tuple[int, ...]:
 
 
 class LiveSchedule:
-    """The schedule in force. table: as in `Put`; the engine reads it at every step."""
+    """The schedule in force. table: as in `Put`; the engine reads it at every step. changed_at: Unix time, seconds."""
 
-    def __init__(self, table: Sequence[int]) -> None:
+    def __init__(self, table: Sequence[int], started: float) -> None:
         self.table = tuple(table)
         self.revision = 0
-        self.changed_at: float | None = None
+        self.changed_at = started
 
     @property
     def off(self) -> bool:
@@ -123,10 +132,10 @@ class LiveSchedule:
 
     def check(self, put: Put) -> bool:
         """Whether `put` changes anything; raises ScheduleRefused on a conflict."""
-        if put.if_revision is not None and put.if_revision != self.revision:
-            raise _conflict(f"ifRevision is {put.if_revision}, revision {self.revision} is in force")
         if put.revision == self.revision and put.table == self.table:
             return False
+        if put.if_revision is not None and put.if_revision != self.revision:
+            raise _conflict(f"ifRevision is {put.if_revision}, revision {self.revision} is in force")
         if put.revision <= self.revision:
             raise _conflict(f"revision must be greater than {self.revision}, which is in force with other content")
         return True
@@ -141,7 +150,7 @@ class LiveSchedule:
             "revision": self.revision,
             "off": self.off,
             "entries": [] if self.off else list(_entries(self.table)),
-            "changedAt": None if self.changed_at is None else _rfc3339(self.changed_at),
+            "changedAt": _rfc3339(self.changed_at),
         }
 
 

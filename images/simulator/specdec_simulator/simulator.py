@@ -83,7 +83,7 @@ class Simulator:
             max_lag_seconds=clock.max_lag_seconds,
             slipped_seconds=clock.slipped_seconds,
             schedule_revision=engine.schedule.revision,
-            schedule_changed_at=engine.schedule.changed_at or 0.0,
+            schedule_changed_at=engine.schedule.changed_at if engine.schedule.revision else 0.0,
         )
         start_k = engine.limits.start_k
         contract = self.settings.contract
@@ -102,7 +102,7 @@ class Simulator:
         return {
             "apiVersion": API_VERSION,
             "engine": {"name": "simulator", "version": VLLM_VERSION, "plugin": __version__},
-            "method": options.speculative.method if options.speculative else None,
+            "method": options.speculative.method if options.speculative else "none",
             "startNumSpeculativeTokens": limits.start_k,
             "limits": {
                 "minNumSpeculativeTokens": min(1, limits.start_k),
@@ -201,4 +201,5 @@ def _engine(options: ServeOptions, settings: Settings) -> Engine:
         speculative.table(options.max_num_seqs) if speculative and scheduled else (start_k,) * (limits.max_num_seqs + 1)
     )
     step_costs = costs.StepCosts(costs.load(settings.costs_file), start_k, options.capture_tokens, settings.time_scale)
-    return Engine(limits, step_costs, LiveSchedule(table), Counters(time.time(), options.max_model_len))
+    now = time.time()
+    return Engine(limits, step_costs, LiveSchedule(table, now), Counters(now, options.max_model_len))

@@ -28,7 +28,7 @@ class Entry(_Answer):
 
 
 class ScheduleInForce(_Answer):
-    """The schedule that the engine uses now; revision 0 is the one it started with."""
+    """The schedule that the engine uses now; revision 0 is the one it started with, `changed_at` then its start."""
 
     revision: Annotated[int, Field(ge=0)]
     off: bool
