@@ -26,7 +26,7 @@ $(UV):
 	@python3 -m venv $(UV_VENV)
 	@$(UV_VENV)/bin/python -m pip install -q --require-hashes -r requirements/bootstrap.txt
 
-$(VENV)/.stamp: requirements/dev.txt pyproject.toml | $(UV)
+$(VENV)/.stamp: requirements/dev.txt | $(UV)
 	@echo "==> creating $(VENV) from requirements/dev.txt"
 	@test -x $(PY) || $(UV) venv -q --python python3.11 $(VENV)
 	@$(UV) pip sync -q --python $(PY) --require-hashes requirements/dev.txt
@@ -142,3 +142,7 @@ engine-env: $(UV) ## Install real vLLM for CPU into the cache; print its folder
 .PHONY: test-engine
 test-engine: setup $(UV) ## The vLLM plugin on real vLLM, on the CPU
 	@UV=$(UV) $(PYTEST) tests/engine
+
+.PHONY: bench-counters
+bench-counters: setup ## What the exact counters cost an engine step
+	@PYTHONPATH=.:images/vllm $(PY) -m tests.engine.bench_counters

@@ -64,9 +64,15 @@ PAIRS = {
 def layers(shape: Shape, prefix: str, spread: float) -> Iterator[tuple[str, torch.Tensor]]:
     hidden, inner = shape.hidden_size, shape.intermediate_size
     queries, keys = shape.num_attention_heads * HEAD_DIM, shape.num_key_value_heads * HEAD_DIM
-    matrices = {"self_attn.q_proj": (queries, hidden), "self_attn.k_proj": (keys, hidden),
-                "self_attn.v_proj": (keys, hidden), "self_attn.o_proj": (hidden, queries), "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
-                "mlp.down_proj": (hidden, inner)}  # fmt: skip
+    matrices = {
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }
     norms = {"self_attn.q_norm": HEAD_DIM, "self_attn.k_norm": HEAD_DIM, "input_layernorm": hidden,
              "post_attention_layernorm": hidden}  # fmt: skip
     for layer in range(shape.num_hidden_layers):
