@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from specdec.api.event import Event
 from specdec.kube import errors
 from specdec.kube.client import FIELD_MANAGER, KubeClient, Manifest
-from specdec.kube.events import Event, Recorder
+from specdec.kube.events import Recorder
 from specdec.kube.kinds import CONFIG_MAP, EVENT, SERVICE, Name
 from tests.support.apiserver import ApiServer
 
@@ -106,7 +107,7 @@ async def test_each_request_is_counted_with_its_verb_and_status(client: KubeClie
 async def test_an_event_is_told_once(client: KubeClient, api_server: ApiServer, namespace: str) -> None:
     about = await client.apply(config_map(namespace))
     recorder = Recorder(client, "replica-1")
-    told = Event("ScheduleChanged", "K is 5 now: " + "x" * 2000, "ChangeSchedule")
+    told = Event("Normal", "ScheduleChanged", "K is 5 now: " + "x" * 2000)
     for _ in range(3):
         await recorder.post(about, told)
     events = [event async for page in client.pages(EVENT, namespace) for event in page]

@@ -17,13 +17,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from specdec.controllers import logs, operator, settings
+    from specdec.controllers import logs, process, settings
     from specdec.kube.credentials import CredentialsError
 
     chosen = settings.from_arguments(arguments)
     logs.configure(chosen.log_level, chosen.log_format)
     try:
-        asyncio.run(operator.run(chosen))
+        asyncio.run(process.run(chosen))
     except CredentialsError as error:
         raise Failure(str(error)) from error
     return 0

@@ -1,4 +1,4 @@
-"""What to write and what to remove so that the children are as desired: pure, one table of checks per child."""
+"""What to write and what to remove so that the children are as desired: pure, a list of named checks per child."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from specdec.api.manifest import Json, Manifest, Reference, reference
-from specdec.api.names import ANNOTATION_DIGEST
+from specdec.api.names import ANNOTATION_DIGEST, KIND
+from specdec.api.quantities import parse_quantity
 
-# A claim holds hours of downloads: it goes with its resource, never because a spec no longer asks for it.
+# What holds state goes with its resource, never because a spec no longer asks for it: hours of downloads, the token.
 NEVER_PRUNED: Final = frozenset({"PersistentVolumeClaim", "Secret", "ConfigMap"})
+# Keys that tell the items of a list of the Kubernetes API apart, the first that all of them have.
+IDENTITIES: Final = ("name", "mountPath", "containerPort", "topologyKey", "uid", "port", "key")
+AMOUNTS: Final = frozenset({"limits", "requests", "sizeLimit"})
 
 Check = Callable[[Json, Json], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One child to apply. why: for the log. present: whether it was seen, and so is known to be ours."""
+    """One child to apply. why: for the log. live: the child as seen, None where it is missing."""
 
     manifest: Manifest
     why: str
-    present: bool
+    live: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,75 +39,74 @@ class Difference:
         return bool(self.writes or self.prune)
 
 
-def difference(desired: Sequence[Manifest], seen: Iterable[Json], settled: Callable[[Json], bool]) -> Difference:
-    """Compare what is desired with what was seen.
-
-    settled: whether an object stands exactly as the server stored it on our last write, whatever it made of our words.
-    """
+def difference(desired: Sequence[Manifest], seen: Iterable[Json]) -> Difference:
+    """Compare what is desired with the children that exist, as the API server returns them."""
     present = {reference(body): body for body in seen}
     wanted = {manifest.reference for manifest in desired}
-    writes = (_write(manifest, present.get(manifest.reference), settled) for manifest in desired)
+    writes = (_write(manifest, present.get(manifest.reference)) for manifest in desired)
     return Difference(
         writes=tuple(write for write in writes if write is not None),
         prune=tuple(body for ref, body in present.items() if ref not in wanted and _prunable(ref, body)),
     )
 
 
-def _write(manifest: Manifest, present: Json | None, settled: Callable[[Json], bool]) -> Write | None:
-    if present is None:
-        return Write(manifest, "missing", present=False)
-    if settled(present) and not _rendered_differently(manifest.body, present):
-        return None
-    why = next(filter(None, (check(manifest.body, present) for check in CHECKS)), None)
-    return Write(manifest, why, present=True) if why else None
+def _write(manifest: Manifest, live: Json | None) -> Write | None:
+    if live is None:
+        return Write(manifest, "missing")
+    why = next(filter(None, (check(manifest.body, live) for check in CHECKS)), None)
+    return Write(manifest, why, live) if why else None
 
 
-def _rendered_differently(wanted: Json, present: Json) -> str | None:
-    digests = [(body["metadata"].get("annotations") or {}).get(ANNOTATION_DIGEST) for body in (wanted, present)]
+def _rendered_differently(wanted: Json, live: Json) -> str | None:
+    digests = [(body["metadata"].get("annotations") or {}).get(ANNOTATION_DIGEST) for body in (wanted, live)]
     return None if digests[0] == digests[1] else "desired otherwise"
 
 
-def _changed_by_others(wanted: Json, present: Json) -> str | None:
-    where = unmet(wanted, present)
-    return where and f"changed by others at {where}"
+def _changed_by_others(wanted: Json, live: Json) -> str | None:
+    where = unmet(wanted, live)
+    return f"changed by others at {where}" if where is not None else None
 
 
 CHECKS: Final[tuple[Check, ...]] = (_rendered_differently, _changed_by_others)
 
 
-def unmet(wanted: Any, present: Any, path: str = "") -> str | None:
-    """Path of the first thing in `wanted` that `present` does not have; what others added beside it does not count.
-
-    Lists of named items are compared by name, all others item by item.
-    """
-    if isinstance(wanted, dict):
-        if not isinstance(present, dict):
-            return None if not wanted and present is None else path
-        found = (unmet(value, present.get(key), f"{path}.{key}") for key, value in wanted.items())
-        return next((where for where in found if where is not None), None)
-    if isinstance(wanted, list):
-        return _unmet_items(wanted, present, path)
-    return None if _same(wanted, present) else path
+def unmet(wanted: Any, live: Any, path: str = "") -> str | None:
+    """Path of the first thing in `wanted` that `live` does not have; what others added beside it does not count."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return _first(unmet(value, live.get(key), f"{path}.{key}") for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(live, list):
+        return _unmet_items(wanted, live, path)
+    # The server drops what says nothing: an empty struct or string, a false, a zero.
+    same = wanted == live or (live is None and not wanted) or _same_amount(path, wanted, live)
+    return None if same else path
 
 
-def _unmet_items(wanted: list[Any], present: Any, path: str) -> str | None:
-    if not isinstance(present, list):
-        return None if not wanted and present is None else path
-    if wanted and all(isinstance(item, dict) and "name" in item for item in wanted):
-        named = {item.get("name"): item for item in present if isinstance(item, dict)}
-        pairs = [(item, named.get(item["name"]), f"[{item['name']}]") for item in wanted]
-    elif len(wanted) != len(present):
+def _unmet_items(wanted: list[Any], live: list[Any], path: str) -> str | None:
+    identity = next((key for key in IDENTITIES if all(isinstance(i, dict) and key in i for i in wanted)), None)
+    if wanted and identity is not None:
+        known = {item.get(identity): item for item in live if isinstance(item, dict)}
+        return _first(unmet(i, known.get(i[identity]), f"{path}[{i[identity]}]") for i in wanted)
+    if len(wanted) != len(live):
         return path
-    else:
-        pairs = [(item, present[i], f"[{i}]") for i, item in enumerate(wanted)]
-    found = (unmet(item, other, f"{path}{where}") for item, other, where in pairs)
+    return _first(unmet(item, live[i], f"{path}[{i}]") for i, item in enumerate(wanted))
+
+
+def _first(found: Iterable[str | None]) -> str | None:
     return next((where for where in found if where is not None), None)
 
 
-def _same(wanted: Any, present: Any) -> bool:
-    # The server drops what says nothing: an empty string, a false, a zero.
-    return bool(wanted == present or (present is None and not wanted))
+def _same_amount(path: str, wanted: Any, live: Any) -> bool:
+    """The server writes amounts its own way: "1000m" becomes "1"."""
+    if live is None or not AMOUNTS & set(path.split(".")):
+        return False
+    try:
+        return parse_quantity(wanted) == parse_quantity(live)
+    except ValueError:
+        return False
 
 
 def _prunable(ref: Reference, body: Json) -> bool:
-    return ref.kind not in NEVER_PRUNED and not body["metadata"].get("deletionTimestamp")
+    """Copied labels do not make an object ours, only its owner does."""
+    metadata = body["metadata"]
+    ours = any(owner.get("kind") == KIND for owner in metadata.get("ownerReferences") or ())
+    return ours and ref.kind not in NEVER_PRUNED and not metadata.get("deletionTimestamp")

@@ -77,8 +77,9 @@ class Loops:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @property
-    def running(self) -> int:
-        return len(self._tasks)
+    def known(self) -> int:
+        """Resources that were woken and are not gone."""
+        return len(self._woken)
 
     async def _loop(self, name: Name) -> None:
         failures = 0
@@ -89,7 +90,8 @@ class Loops:
                     again = await self.work(name)
                 failures = 0
             except NotLeading:
-                return
+                # The end of leading is about to stop this loop.
+                again = Again(LONGEST_PAUSE_SECONDS)
             except Exception as error:
                 failures += 1
                 self._tell(name, error, failures)
@@ -125,5 +127,6 @@ class Loops:
     def _ended(self, name: Name, task: asyncio.Task[None]) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
-        if self._started and not task.cancelled() and name in self._woken and self._woken[name].is_set():
+        # Stopped and started again before this task had ended, or woken while it ended.
+        if self._started and name in self._woken:
             self.wake(name)

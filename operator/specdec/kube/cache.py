@@ -60,8 +60,11 @@ class Cache:
     _objects: dict[tuple[Kind, Name], Stored] = field(default_factory=dict)
     _owned: defaultdict[Name, set[tuple[Kind, Name]]] = field(default_factory=lambda: defaultdict(set))
 
-    def put(self, kind: Kind, body: Json) -> None:
-        """Take what a watch, a list or an answer to a write has shown; an older version than the known is ignored."""
+    def put(self, kind: Kind, body: Json, *, quietly: bool = False) -> None:
+        """Take what a watch, a list or an answer to a write has shown; an older version than the known is ignored.
+
+        quietly: the caller knows already, nobody is woken.
+        """
         owner = _owner(kind, body)
         if owner is None:
             return
@@ -77,7 +80,8 @@ class Cache:
         pruned = json.dumps(prune(kind, body), separators=(",", ":")).encode()
         self._objects[key] = Stored(kind, metadata["uid"], metadata["resourceVersion"], pruned)
         self._owned[owner].add(key)
-        self.changed(owner)
+        if not quietly:
+            self.changed(owner)
 
     def drop(self, kind: Kind, body: Json) -> None:
         """Take a deletion; one of an earlier object of the same name is ignored."""

@@ -8,34 +8,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
+from specdec.api.event import Event
 from specdec.kube import errors
 from specdec.kube.client import FIELD_MANAGER, KubeClient
 from specdec.kube.kinds import EVENT
 
 log = structlog.get_logger(__name__)
 
-NOTE_LIMIT_BYTES: Final = 1024
+MESSAGE_LIMIT_BYTES: Final = 1024
 QUIET_SECONDS: Final = 3600.0
 REMEMBERED: Final = 4096
 
 Key = tuple[str, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What to tell. reason: CamelCase, stable, for machines. note: one sentence for people, with the remedy if any.
-
-    action: what the operator did or tried, CamelCase.
-    """
-
-    reason: str
-    note: str
-    action: str
-    type: Literal["Normal", "Warning"] = "Normal"
 
 
 @dataclass(slots=True)
@@ -77,8 +65,8 @@ class Recorder:
             "metadata": {"namespace": metadata["namespace"], "name": f"{metadata['name']}.{secrets.token_hex(8)}"},
             "type": event.type,
             "reason": event.reason,
-            "message": _shortened(event.note),
-            "action": event.action,
+            "message": _shortened(event.message),
+            "action": event.reason,
             "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "firstTimestamp": seconds,
             "lastTimestamp": seconds,
@@ -98,11 +86,11 @@ class Recorder:
 
 
 def _key(about: dict[str, Any], event: Event) -> Key:
-    return about["metadata"]["uid"], event.reason, event.note
+    return about["metadata"]["uid"], event.reason, event.message
 
 
-def _shortened(note: str) -> str:
-    encoded = note.encode()
-    if len(encoded) <= NOTE_LIMIT_BYTES:
-        return note
-    return encoded[: NOTE_LIMIT_BYTES - len("…".encode())].decode(errors="ignore") + "…"
+def _shortened(message: str) -> str:
+    encoded = message.encode()
+    if len(encoded) <= MESSAGE_LIMIT_BYTES:
+        return message
+    return encoded[: MESSAGE_LIMIT_BYTES - len("…".encode())].decode(errors="ignore") + "…"

@@ -68,12 +68,12 @@ CHILDREN: Final = (
 # Not watched: secrets, because the right to list them is one to read them all; pod monitors, which a cluster may lack.
 UNWATCHED: Final = (SECRET, POD_MONITOR)
 WATCHED: Final = (RESOURCE, *(kind for kind in CHILDREN if kind not in UNWATCHED), POD)
-_BY_NAME: Final = {kind.name: kind for kind in (RESOURCE, *CHILDREN, POD, EVENT, LEASE)}
+BY_NAME: Final = {kind.name: kind for kind in (RESOURCE, *CHILDREN, POD, EVENT, LEASE)}
 
 
 def kind_of(manifest: dict[str, Any]) -> Kind:
     """The kind of a manifest; KeyError for one that the operator does not handle."""
-    return _BY_NAME[manifest["kind"]]
+    return BY_NAME[manifest["kind"]]
 
 
 def name_of(manifest: dict[str, Any]) -> Name:

@@ -1,0 +1,137 @@
+"""From a decision, or from a change of the spec, to what is accepted to be in force. Pure; nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from specdec import tuning
+from specdec.api.decision import AcceptedDecision, Switching
+from specdec.api.resource import SpeculativeDeployment
+from specdec.api.schedule import Schedule, constant
+from specdec.api.tuning import Mode
+from specdec.controllers.checkpoint import Checkpoint, Entry
+
+TIERS_SPELLED_OUT: Final = 4
+
+
+def amended(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float) -> Checkpoint:
+    """`checkpoint` brought in line with the spec: a first acceptance, another start value, another way of switching.
+
+    The same object when the spec asks for nothing new.
+    """
+    spec = resource.spec
+    asked, how = spec.speculator.num_speculative_tokens, _way(resource)
+    accepted = checkpoint.accepted
+    if accepted is None:
+        first = AcceptedDecision(revision=1, switching=how, start_k=asked)
+        return replace(checkpoint, accepted=first, asked_start_k=asked, since=now)
+    if checkpoint.asked_start_k != asked:
+        return _anew(checkpoint, replace(accepted, start_k=asked, switching=how), asked, "StartValueChanged", now)
+    if how == "Restart" and accepted.switching == "Live":
+        return _anew(checkpoint, replace(accepted, switching=how), asked, "SwitchingChanged", now)
+    if spec.tuning.mode is Mode.OFF and not spec.paused and _tuned(accepted, asked):
+        untuned = replace(accepted, start_k=asked, switching=how)
+        return _anew(checkpoint, untuned, asked, tuning.Reason.TUNING_OFF.value, now)
+    return checkpoint
+
+
+def outdone(checkpoint: Checkpoint, revision: int) -> Checkpoint:
+    """`checkpoint` after an engine was seen with a later `revision` than ours, as when the record was lost."""
+    accepted = checkpoint.accepted
+    if accepted is None or revision <= accepted.revision:
+        return checkpoint
+    return replace(checkpoint, accepted=replace(accepted, revision=revision + 1))
+
+
+def accepted_with(
+    checkpoint: Checkpoint, decision: tuning.Decision, switching: tuning.Switching, now: float
+) -> Checkpoint:
+    """`checkpoint` with `decision` accepted: a new revision, an entry in the history, a restart counted if one."""
+    before = checkpoint.accepted
+    if before is None:
+        raise ValueError("a decision needs something accepted before it; amend the checkpoint first")
+    after = _follow(before, decision, switching)
+    entry = Entry(
+        at=now,
+        before=in_words(before),
+        after=in_words(after),
+        reason=decision.reason.value,
+        predicted_percent=round(decision.gain.mean_percent, 1),
+        verdict=None if decision.kind in (tuning.Kind.DISABLE, tuning.Kind.ENABLE) else "Pending",
+    )
+    noted = replace(checkpoint, accepted=after, since=now).remember(entry)
+    return noted.restarted(now) if after.start_k != before.start_k or after.switching == "Restart" else noted
+
+
+def judged(checkpoint: Checkpoint, moves: tuple[tuning.Move, ...]) -> Checkpoint:
+    """`checkpoint` with the tuner's verdicts in its history."""
+    known = {round(move.at, 3): move for move in moves}
+    history = tuple(_judged(entry, known.get(round(entry.at, 3))) for entry in checkpoint.history)
+    return checkpoint if history == checkpoint.history else replace(checkpoint, history=history)
+
+
+def wanted_live(accepted: AcceptedDecision, max_batch: int) -> Schedule:
+    """What a live endpoint is to be told."""
+    if accepted.off:
+        return constant(0, max_batch)
+    return accepted.schedule or constant(accepted.start_k, max_batch)
+
+
+def in_words(accepted: AcceptedDecision) -> str:
+    """Such as "7", "7 to batch 16, then 3" or "off"."""
+    if accepted.off:
+        return "off"
+    return str(accepted.start_k) if accepted.schedule is None else schedule_in_words(accepted.schedule)
+
+
+def schedule_in_words(schedule: Schedule) -> str:
+    """Such as "5", "7 to batch 16, then 3", or "7 to 2 in 9 tiers"."""
+    tiers = schedule.tiers
+    if len(tiers) > TIERS_SPELLED_OUT:
+        return f"{tiers[0].num_speculative_tokens} to {tiers[-1].num_speculative_tokens} in {len(tiers)} tiers"
+    bounded = [f"{tier.num_speculative_tokens} to batch {tier.to_batch}" for tier in tiers[:-1]]
+    last = str(tiers[-1].num_speculative_tokens)
+    return ", ".join([*bounded, f"then {last}"]) if bounded else last
+
+
+def _way(resource: SpeculativeDeployment) -> Switching:
+    return "Live" if resource.spec.live_possible else "Restart"
+
+
+def _tuned(accepted: AcceptedDecision, asked: int) -> bool:
+    return accepted.off or accepted.schedule is not None or accepted.start_k != asked
+
+
+def _anew(checkpoint: Checkpoint, accepted: AcceptedDecision, asked: int, reason: str, now: float) -> Checkpoint:
+    assert checkpoint.accepted is not None
+    untuned = replace(accepted, revision=accepted.revision + 1, schedule=None, off=False, trial=None)
+    entry = Entry(at=now, before=in_words(checkpoint.accepted), after=in_words(untuned), reason=reason)
+    return replace(checkpoint, accepted=untuned, asked_start_k=asked, since=now).remember(entry)
+
+
+def _follow(before: AcceptedDecision, decision: tuning.Decision, switching: tuning.Switching) -> AcceptedDecision:
+    after = replace(before, revision=before.revision + 1)
+    if decision.kind is tuning.Kind.DISABLE:
+        return replace(after, off=True)
+    if decision.kind is tuning.Kind.RESTART or switching is tuning.Switching.RESTART:
+        start_k = decision.start_k if decision.start_k is not None else max(decision.schedule.ks)
+        several = len(decision.schedule.tiers) > 1
+        schedule = decision.schedule if several else None
+        return replace(after, switching="Restart", start_k=start_k, schedule=schedule, off=False)
+    return replace(after, schedule=decision.schedule, off=False)
+
+
+_VERDICTS: Final = {
+    tuning.Verdict.PENDING: "Pending",
+    tuning.Verdict.DELIVERED: "Confirmed",
+    tuning.Verdict.INCONCLUSIVE: "Inconclusive",
+    tuning.Verdict.DID_NOT_DELIVER: "Reverted",
+}
+
+
+def _judged(entry: Entry, move: tuning.Move | None) -> Entry:
+    if move is None or entry.verdict != "Pending" or move.verdict is tuning.Verdict.PENDING:
+        return entry
+    realised = None if move.realised is None else round(move.realised.mean_percent, 1)
+    return replace(entry, realised_percent=realised, verdict=_VERDICTS[move.verdict])

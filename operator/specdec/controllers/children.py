@@ -1,0 +1,96 @@
+"""Writes children, removes what is not wanted, and remembers what the server made of our words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import structlog
+
+from specdec.api.manifest import Json, Reference
+from specdec.api.names import ANNOTATION_DIGEST, LABEL_OWNER
+from specdec.controllers.difference import Difference, Write
+from specdec.kube import errors
+from specdec.kube.cache import Cache
+from specdec.kube.client import KubeClient
+from specdec.kube.kinds import BY_NAME, UNWATCHED, Name, kind_of, name_of
+from specdec.observed import Refusal
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Children:
+    """The children of all resources. Answers to writes go into the cache quietly: their echo wakes nobody."""
+
+    client: KubeClient
+    cache: Cache
+    _settled: defaultdict[Name, dict[Reference, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+
+    async def write(self, difference: Difference) -> tuple[Refusal, ...]:
+        """Apply and prune; what is refused does not keep the others from being written."""
+        outcomes = [await self._write(write) for write in difference.writes if not self._stands(write)]
+        for body in difference.prune:
+            await self.remove(body["kind"], name_of(body), body["metadata"]["uid"])
+        return tuple(refusal for refusal in outcomes if refusal is not None)
+
+    async def remove(self, kind: str, name: Name, uid: str | None = None) -> None:
+        """Delete one child, with `uid` only that very object; no error when it does not exist."""
+        await self.client.delete(BY_NAME[kind], name, uid=uid)
+        log.info("child removed", child=f"{kind} {name}")
+
+    def forget(self, owner: Name) -> None:
+        self._settled.pop(owner, None)
+
+    async def _write(self, write: Write) -> Refusal | None:
+        ref = write.manifest.reference
+        try:
+            stored = await self._apply(write)
+        except (errors.Rejected, errors.NotFound) as error:
+            return Refusal(ref, str(error))
+        except errors.Forbidden as error:
+            return Refusal(ref, f"{error}; grant the operator this right")
+        if stored is None:
+            return Refusal(ref, "its name is taken", taken=True)
+        self._settled[_owner(write.manifest.body)][ref] = (_digest(write.manifest.body), _state(stored))
+        if kind_of(stored) not in UNWATCHED:
+            self.cache.put(kind_of(stored), stored, quietly=True)
+        log.info("child written", child=str(ref), why=write.why)
+        return None
+
+    async def _apply(self, write: Write) -> Json | None:
+        """None when the name is taken. A child that no watch has shown is not forced upon whatever has its name."""
+        body, ref = write.manifest.body, write.manifest.reference
+        if write.live is not None:
+            return await self.client.apply(body)
+        try:
+            return await self.client.apply(body, force=False)
+        except errors.Conflict:
+            found = await self.client.get(kind_of(body), Name(ref.namespace, ref.name))
+            if (found["metadata"].get("labels") or {}).get(LABEL_OWNER) != body["metadata"]["labels"][LABEL_OWNER]:
+                return None
+            return await self.client.apply(body)
+
+    def _stands(self, write: Write) -> bool:
+        """Whether the server answered this very manifest with what stands now, though it reads otherwise.
+
+        An admission plugin that changes our fields would else be fought for ever.
+        """
+        if write.live is None:
+            return False
+        answered = (_digest(write.manifest.body), _state(write.live))
+        return self._settled[_owner(write.manifest.body)].get(write.manifest.reference) == answered
+
+
+def _digest(body: Json) -> str:
+    return str(body["metadata"]["annotations"][ANNOTATION_DIGEST])
+
+
+def _owner(body: Json) -> Name:
+    return Name(body["metadata"]["namespace"], body["metadata"]["labels"][LABEL_OWNER])
+
+
+def _state(body: Json) -> str:
+    """Changes with what a user or controller specifies, not with its status where the kind tells them apart."""
+    metadata = body["metadata"]
+    return f"{metadata['uid']}/{metadata.get('generation') or metadata['resourceVersion']}"

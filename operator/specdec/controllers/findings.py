@@ -1,0 +1,102 @@
+"""What is to be said under the tuner's conditions: truth, reason, and a sentence with the remedy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from specdec import tuning
+from specdec.api.conditions import Condition, Truth
+from specdec.api.report import Finding
+from specdec.controllers.checkpoint import Checkpoint
+from specdec.controllers.engines import Known, Round
+from specdec.controllers.standing import Standing
+from specdec.engine.errors import EngineError, Refused
+from specdec.tuning import Reason
+
+# Holds that say: nothing better is known for now.
+AT_REST: Final = frozenset({Reason.GAIN_TOO_SMALL, Reason.GAIN_UNCERTAIN, Reason.COOLDOWN, Reason.TRIAL_RUNNING})
+
+Answer = tuning.Decision | tuning.Hold
+
+
+def findings(standing: Standing, summary: tuning.Summary | None) -> dict[Condition, Finding]:
+    """One finding per condition of the tuner; what is not known yet is left out."""
+    found = {
+        Condition.METRICS_AVAILABLE: _metrics(standing.seen),
+        Condition.SPECULATION_ACTIVE: _active(standing.checkpoint, summary, standing.known),
+        Condition.SPECULATION_BENEFICIAL: _beneficial(standing.checkpoint, summary),
+        Condition.TUNED: _untold(standing.untold) or _tuned(standing.answer),
+        Condition.TRIAL_IN_PROGRESS: _trial(standing.checkpoint, standing.answer),
+    }
+    return {condition: finding for condition, finding in found.items() if finding is not None}
+
+
+def _metrics(seen: Round | None) -> Finding | None:
+    if seen is None:
+        return None
+    if not seen.asked:
+        return Finding(Truth.UNKNOWN, "NoServingPod", "no pod serves yet, so there is nothing to read")
+    if not seen.failures:
+        return Finding(Truth.TRUE, "Scraped", "the metrics of every serving pod were read")
+    first = seen.failures[0]
+    text = f"{len(seen.failures)} of {seen.asked} pods gave no metrics; {first.pod}: {first.message}"
+    remedy = "; check that the operator may reach the pods' port (NetworkPolicy) and that they answer on /metrics"
+    return Finding(Truth.FALSE if not seen.samples else Truth.TRUE, first.reason.value, text + remedy)
+
+
+def _active(checkpoint: Checkpoint, summary: tuning.Summary | None, known: Mapping[str, Known]) -> Finding | None:
+    accepted = checkpoint.accepted
+    if accepted is not None and accepted.off:
+        return Finding(Truth.FALSE, "SwitchedOff", "the tuner switched speculation off; see the condition Tuned")
+    warnings = [warning for engine in known.values() if engine.speculation for warning in engine.speculation.warnings]
+    told = f"; the engine warns: {warnings[0].message}" if warnings else ""
+    if summary is None or summary.effective_k is None:
+        return None if not told else Finding(Truth.UNKNOWN, warnings[0].reason, told.removeprefix("; "))
+    if summary.effective_k <= 0:
+        return Finding(Truth.FALSE, "NoDrafts", "the engines draft nothing; check spec.speculator" + told)
+    return Finding(Truth.TRUE, "Drafting", "the engines draft and verify" + told)
+
+
+def _beneficial(checkpoint: Checkpoint, summary: tuning.Summary | None) -> Finding | None:
+    if summary is None or summary.gain_over_untuned is None or checkpoint.asked_start_k is None:
+        return None
+    gain = summary.gain_over_untuned
+    untuned = f"the untuned K of {checkpoint.asked_start_k}"
+    estimate = f"estimated {gain.mean_percent:+.0f} % tokens per second over {untuned}"
+    interval = f"(90 % interval {gain.lower_percent:+.0f} to {gain.upper_percent:+.0f} %)"
+    if gain.upper_percent < 0:
+        return Finding(Truth.FALSE, "SlowerThanUntuned", f"{estimate} {interval}; it will be taken back")
+    if gain.lower_percent > 0:
+        return Finding(Truth.TRUE, "FasterThanUntuned", f"{estimate} {interval}")
+    return Finding(Truth.TRUE, "AsFastAsUntuned", f"{estimate} {interval}")
+
+
+def _untold(untold: Mapping[str, EngineError]) -> Finding | None:
+    if not untold:
+        return None
+    error = next(iter(untold.values()))
+    reason = error.reason if isinstance(error, Refused) else type(error).__name__
+    return Finding(Truth.FALSE, reason, f"{len(untold)} engines could not be told the schedule; {error}; trying again")
+
+
+def _tuned(answer: Answer | None) -> Finding | None:
+    if answer is None:
+        return None
+    if isinstance(answer, tuning.Decision):
+        return Finding(Truth.TRUE, answer.reason.value, answer.message)
+    truth = Truth.TRUE if answer.reason in AT_REST else Truth.FALSE
+    proposal = f" Proposed: {answer.proposal.message}." if answer.proposal else ""
+    return Finding(truth, answer.reason.value, answer.message + proposal)
+
+
+def _trial(checkpoint: Checkpoint, answer: Answer | None) -> Finding | None:
+    accepted = checkpoint.accepted
+    if accepted is not None and accepted.trial is not None:
+        return Finding(Truth.TRUE, "RestartTrial", f"a replica tries K = {accepted.trial.start_k} beside its peers")
+    if answer is None:
+        return None
+    tried = isinstance(answer, tuning.Decision) and answer.kind is tuning.Kind.TRIAL
+    if tried or answer.reason is Reason.TRIAL_RUNNING:
+        return Finding(Truth.TRUE, "LiveTrial", "another schedule is tried for a short while")
+    return Finding(Truth.FALSE, "NoTrial", "no trial is running")

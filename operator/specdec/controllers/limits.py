@@ -1,0 +1,104 @@
+"""What the tuner must respect now: the user's bounds, the engines' limits, the state of the fleet. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from specdec import tuning
+from specdec.api.quantities import parse_seconds
+from specdec.api.resource import SpeculativeDeployment
+from specdec.api.sources import Source
+from specdec.api.tuning import Objective, SwitchingPolicy
+from specdec.controllers.engines import Known
+from specdec.controllers.windows import disruption
+
+# A page is stale after this many missed scrapes.
+MISSED_SCRAPES: Final = 4
+# Before the first restart was timed: what public reports say of these weights on H200 nodes.
+ESTIMATED_RESTART_SECONDS: Final = 480.0
+
+
+def limits_of(
+    resource: SpeculativeDeployment,
+    known: Mapping[str, Known],
+    *,
+    pods: int,
+    rolling: bool,
+    restarts: tuple[float, ...],
+    newest_sample: float | None,
+    now: float,
+) -> tuning.Limits:
+    """pods: those that serve. newest_sample: seconds since the epoch, None before the first."""
+    spec = resource.spec
+    bounds = [engine.speculation.limits for engine in known.values() if engine.speculation]
+    graphs = [bound.graph_capture_tokens for bound in bounds if bound.graph_capture_tokens is not None]
+    batched = [bound.max_num_batched_tokens for bound in bounds if bound.max_num_batched_tokens is not None]
+    return tuning.Limits(
+        min_k=spec.tuning.min,
+        max_k=spec.max_k,
+        mode=tuning.Mode(spec.tuning.mode.value),
+        paused=spec.paused,
+        switching=switching(resource, known, pods),
+        constraints=_constraints(spec.tuning.objective),
+        min_gain_percent=float(spec.tuning.min_gain_percent),
+        window_seconds=parse_seconds(spec.tuning.window),
+        min_drafts=spec.tuning.min_drafts,
+        disruption=disruption(spec.tuning.disruption, restarts, now),
+        on_broken_drafter=tuning.OnBrokenDrafter(spec.tuning.on_broken_drafter.value),
+        graph_capture_tokens=min(graphs, default=None),
+        max_num_seqs=spec.engine.max_num_seqs,
+        max_num_batched_tokens=min(batched, default=spec.engine.max_num_batched_tokens),
+        replicas=max(spec.replicas, 1),
+        rollout_in_progress=rolling,
+        metrics_age_seconds=None if newest_sample is None else max(now - newest_sample, 0.0),
+        max_metrics_age_seconds=float(MISSED_SCRAPES * spec.monitoring.scrape_interval_seconds),
+        restart_seconds=ESTIMATED_RESTART_SECONDS,
+        max_unavailable=max(spec.rollout.max_unavailable, 1),
+    )
+
+
+def switching(resource: SpeculativeDeployment, known: Mapping[str, Known], pods: int) -> tuning.Switching:
+    """Live where every serving engine can; else by restart where the policy and the budget allow it at all."""
+    policy, spec = resource.spec.tuning.switching, resource.spec
+    if spec.live_possible and known and len(known) >= pods and all(engine.live for engine in known.values()):
+        return tuning.Switching.LIVE
+    known_not_to = any(not engine.live for engine in known.values())
+    if policy is SwitchingPolicy.RESTART or (
+        policy is SwitchingPolicy.AUTOMATIC and (known_not_to or not spec.live_possible)
+    ):
+        allowed = spec.tuning.disruption.max_restarts_per_day > 0
+        return tuning.Switching.RESTART if allowed else tuning.Switching.NONE
+    return tuning.Switching.NONE
+
+
+def environment_of(resource: SpeculativeDeployment) -> tuning.Environment:
+    """What must be equal for evidence to be carried over."""
+    spec = resource.spec
+    parallelism = spec.engine.parallelism
+    return tuning.Environment(
+        model=_place(spec.model.source),
+        drafter=_place(spec.speculator.source) or spec.speculator.method.value,
+        gpu=",".join(sorted(spec.placement.gpu_product)),
+        layout=f"tp{parallelism.tensor} dp{parallelism.data}{' ep' if parallelism.expert else ''}",
+        image=spec.engine.image,
+        start_k=spec.speculator.num_speculative_tokens,
+        max_num_seqs=spec.engine.max_num_seqs,
+    )
+
+
+def _constraints(objective: Objective) -> tuple[tuning.Constraint, ...]:
+    return tuple(
+        tuning.Constraint(tuning.LatencyMetric(c.metric.value), c.percentile, parse_seconds(c.max))
+        for c in objective.constraints
+    )
+
+
+def _place(source: Source | None) -> str:
+    if source is None:
+        return ""
+    if source.hugging_face:
+        return f"{source.hugging_face.repo}@{source.hugging_face.revision or ''}"
+    if source.pvc:
+        return f"pvc:{source.pvc.claim_name}/{source.pvc.path or ''}"
+    return f"image:{source.image.reference if source.image else ''}"

@@ -1,0 +1,116 @@
+"""The operator's own metrics, in the Prometheus format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from specdec import __version__, tuning
+from specdec.controllers.checkpoint import Checkpoint
+from specdec.kube.kinds import Name
+
+PREFIX: Final = "specdec_operator"
+OF_RESOURCE: Final = ("namespace", "name")
+PASS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Every figure the operator tells of itself and of what it tunes. Gauges of a resource vanish with it."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    passes: Histogram = field(init=False)
+    failures: Counter = field(init=False)
+    requests: Histogram = field(init=False)
+    requests_total: Counter = field(init=False)
+    leading: Gauge = field(init=False)
+    resources: Gauge = field(init=False)
+    k_in_force: Gauge = field(init=False)
+    schedule_revision: Gauge = field(init=False)
+    accepted_length: Gauge = field(init=False)
+    tokens_per_second: Gauge = field(init=False)
+    gain_percent: Gauge = field(init=False)
+    decisions: Counter = field(init=False)
+    holds: Counter = field(init=False)
+    verdicts: Counter = field(init=False)
+    scrape_failures: Counter = field(init=False)
+    live_failures: Counter = field(init=False)
+
+    def __post_init__(self) -> None:
+        def gauge(name: str, text: str, labels: tuple[str, ...] = OF_RESOURCE) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, (*OF_RESOURCE, *labels), registry=self.registry)
+
+        def seconds(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+        Gauge(f"{PREFIX}_build_info", "Always 1.", ("version",), registry=self.registry).labels(__version__).set(1)
+        self.passes = seconds("reconcile_seconds", "Duration of one pass over one resource.", PASS_SECONDS)
+        self.failures = counter("reconcile_failures", "Passes that failed, by error.", "error")
+        self.requests = seconds("api_request_seconds", "Requests to the API server.", REQUEST_SECONDS, "verb")
+        self.requests_total = Counter(
+            f"{PREFIX}_api_requests",
+            "Requests to the API server; code 0: no answer.",
+            ("verb", "code"),
+            registry=self.registry,
+        )
+        self.leading = gauge("leading", "1 while this replica acts.", ())
+        self.resources = gauge("resources", "SpeculativeDeployments that have a loop.", ())
+        self.k_in_force = gauge("num_speculative_tokens", "K in force at the present batch size; 0: off.")
+        self.schedule_revision = gauge("decision_revision", "Revision of the accepted decision.")
+        self.accepted_length = gauge("mean_accepted_length", "Tokens per draft, the bonus token included.")
+        self.tokens_per_second = gauge("tokens_per_second", "Generated tokens of all pods, per second.")
+        self.gain_percent = gauge("gain_percent", "Tokens per second over the untuned start value, percent; estimated.")
+        self.decisions = counter("decisions", "Decisions acted on, by kind and reason.", "kind", "reason")
+        self.holds = counter("holds", "Ticks that ended in a hold, by reason.", "reason")
+        self.verdicts = counter("verdicts", "Moves judged, by verdict.", "verdict")
+        self.scrape_failures = counter("scrape_failures", "Metrics pages not read, by reason.", "reason")
+        self.live_failures = counter("live_failures", "Exchanges with the live endpoint that failed.", "error")
+
+    def request(self, verb: str, code: int, seconds: float) -> None:
+        """Observer of `kube.client`."""
+        self.requests.labels(verb).observe(seconds)
+        self.requests_total.labels(verb, str(code)).inc()
+
+    def tuned(self, name: Name, checkpoint: Checkpoint, summary: tuning.Summary) -> None:
+        """The gauges of one resource after a tick."""
+        labels, batch = (name.namespace, name.name), max(round(summary.batch or 1.0), 1)
+        self.k_in_force.labels(*labels).set(summary.schedule.k_at(batch))
+        if checkpoint.accepted is not None:
+            self.schedule_revision.labels(*labels).set(checkpoint.accepted.revision)
+        gain = summary.gain_over_untuned
+        figures = (
+            (self.accepted_length, summary.mean_accepted_length),
+            (self.tokens_per_second, summary.tokens_per_second),
+            (self.gain_percent, None if gain is None else gain.mean_percent),
+        )
+        for gauge, value in figures:
+            if value is not None:
+                gauge.labels(*labels).set(value)
+
+    def forget(self, name: Name) -> None:
+        """Drop the gauges of a resource that is gone."""
+        gauges = (
+            self.k_in_force,
+            self.schedule_revision,
+            self.accepted_length,
+            self.tokens_per_second,
+            self.gain_percent,
+        )
+        for gauge in gauges:
+            # Gauges of a resource that was never tuned have no such series.
+            if (name.namespace, name.name) in gauge._metrics:
+                gauge.remove(name.namespace, name.name)
+
+    @property
+    def leads(self) -> bool:
+        return bool(self.leading._value.get())
+
+    def serve(self, port: int) -> None:
+        """Answer on `port` from a thread, so that a busy loop still shows its figures."""
+        start_http_server(port, registry=self.registry)

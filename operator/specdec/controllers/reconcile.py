@@ -1,0 +1,159 @@
+"""One pass over one resource: from what is seen to what is written, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from specdec import desired
+from specdec.api import names
+from specdec.api.event import Event
+from specdec.api.manifest import Manifest
+from specdec.api.resource import SpeculativeDeployment, parse
+from specdec.controllers import announcements
+from specdec.controllers.accepting import amended
+from specdec.controllers.checkpoint import Checkpoint, CheckpointUnreadable
+from specdec.controllers.children import Children
+from specdec.controllers.difference import Difference, Write, difference
+from specdec.controllers.loops import Again
+from specdec.controllers.metrics import Metrics
+from specdec.controllers.records import Records
+from specdec.controllers.standing import Standing
+from specdec.controllers.statuses import Statuses
+from specdec.controllers.tokens import Tokens
+from specdec.controllers.tuner import Tuner
+from specdec.kube.cache import Cache, Seen
+from specdec.kube.kinds import BY_NAME, UNWATCHED, Name
+from specdec.observed import Refusal
+
+
+class ChildrenRefused(Exception):
+    """Some children could not be written; the status says which, and the loop tries again later."""
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """`work` is what a loop calls. Level-triggered: it may be cut off between any two lines and called again.
+
+    now: seconds since the epoch.
+    """
+
+    cache: Cache
+    children: Children
+    records: Records
+    tokens: Tokens
+    tuner: Tuner
+    statuses: Statuses
+    metrics: Metrics
+    now: Callable[[], float]
+    _standings: dict[Name, Standing] = field(default_factory=dict)
+
+    async def work(self, name: Name) -> Again:
+        with self.metrics.passes.time():
+            return await self._pass(name)
+
+    async def _pass(self, name: Name) -> Again:
+        seen = self.cache.seen(name)
+        if seen.resource is None or seen.resource["metadata"].get("deletionTimestamp"):
+            return self.forget(name)
+        resource = parse(seen.resource)
+        if not isinstance(resource, SpeculativeDeployment):
+            await self.statuses.stall(seen.resource, resource)
+            return Again()
+        standing = await self._standing(name, resource, seen)
+        events = await self._accept(resource, standing, seen)
+        await self.tuner.tell(resource, standing)
+        events += await self._apply(resource, standing, seen)
+        again = await self.tuner.ask(resource, standing, seen)
+        await self.statuses.report(resource, standing, self.cache.seen(name))
+        await self.statuses.tell(seen.resource, events)
+        if standing.refusals:
+            raise ChildrenRefused("; ".join(f"{refusal.child}: {refusal.message}" for refusal in standing.refusals))
+        return again
+
+    def forget(self, name: Name) -> Again:
+        """The resource is gone; the garbage collector sees to its children."""
+        standing = self._standings.pop(name, None)
+        if standing is not None:
+            standing.drop()
+        self.children.forget(name)
+        self.metrics.forget(name)
+        return Again(gone=True)
+
+    def forget_all(self) -> None:
+        """This replica acts no longer: what it knows may soon be old."""
+        for name in list(self._standings):
+            self.forget(name)
+
+    async def _standing(self, name: Name, resource: SpeculativeDeployment, seen: Seen) -> Standing:
+        known = self._standings.get(name)
+        if known is not None and known.uid == resource.metadata.uid:
+            return known
+        self.forget(name)
+        try:
+            checkpoint = self.records.stored(resource, seen)
+        except CheckpointUnreadable as error:
+            checkpoint = Checkpoint()
+            assert seen.resource is not None
+            await self.statuses.tell(seen.resource, [announcements.checkpoint_unreadable(str(error))])
+        self._standings[name] = Standing(resource.metadata.uid, checkpoint)
+        return self._standings[name]
+
+    async def _accept(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
+        """Settle what is to be in force and store it; nothing has acted on it before. Returns what to tell of it."""
+        before = standing.checkpoint
+        frozen = resource.spec.paused and before.accepted is not None
+        followed = before if frozen else amended(before, resource, self.now())
+        outcome = self.tuner.tick(resource, standing, seen, followed) if followed is before else None
+        after = _pinned(resource, outcome.checkpoint if outcome else followed)
+        await self.records.store(resource, seen, after)
+        standing.checkpoint = after
+        if outcome is not None:
+            self.tuner.keep(resource, standing, outcome)
+        elif followed is not before:
+            standing.tuner = None
+        return announcements.steps(resource, before, after, outcome.answer if outcome else None)
+
+    async def _apply(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
+        assert standing.checkpoint.accepted is not None
+        wanted = desired.manifests(resource, standing.checkpoint.accepted)
+        found = difference([manifest for manifest in wanted if not _unwatched(manifest)], seen.children)
+        if any(write.manifest.kind == "Deployment" and write.live is None for write in found.writes):
+            await self.tokens.ensure(resource, standing)
+        refused = await self.children.write(found)
+        standing.refusals = refused + await self._apply_unwatched(resource, standing, wanted)
+        made = [write for write in found.writes if write.live is None]
+        return [announcements.children_made(len(made))] if made and not standing.refusals else []
+
+    async def _apply_unwatched(
+        self, resource: SpeculativeDeployment, standing: Standing, wanted: Sequence[Manifest]
+    ) -> tuple[Refusal, ...]:
+        """Children that no watch shows: the checkpoint remembers what was written of them."""
+        manifests = {manifest.kind: manifest for manifest in wanted if _unwatched(manifest)}
+        digests = {kind: _digest(manifest) for kind, manifest in manifests.items()}
+        written = standing.checkpoint.unwatched
+        if digests == written:
+            return ()
+        late = [manifest for kind, manifest in manifests.items() if digests[kind] != written.get(kind)]
+        refused = await self.children.write(Difference(tuple(Write(m, "desired otherwise") for m in late), ()))
+        for kind in written.keys() - digests.keys():
+            await self.children.remove(kind, Name(resource.namespace, names.pod_monitor(resource.name)))
+        if not refused:
+            checkpoint = replace(standing.checkpoint, unwatched=digests)
+            await self.records.store(resource, self.cache.seen(Name(resource.namespace, resource.name)), checkpoint)
+            standing.checkpoint = checkpoint
+        return refused
+
+
+def _pinned(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> Checkpoint:
+    assert checkpoint.accepted is not None
+    accepted = desired.pin(resource, checkpoint.accepted)
+    return checkpoint if accepted == checkpoint.accepted else replace(checkpoint, accepted=accepted)
+
+
+def _unwatched(manifest: Manifest) -> bool:
+    return BY_NAME[manifest.kind] in UNWATCHED
+
+
+def _digest(manifest: Manifest) -> str:
+    return str(manifest.body["metadata"]["annotations"][names.ANNOTATION_DIGEST])

@@ -1,0 +1,52 @@
+"""What is kept in memory of one resource between its passes. All of value in it can be rebuilt from its checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from specdec import tuning
+from specdec.api.report import TunerReport
+from specdec.controllers.checkpoint import Checkpoint
+from specdec.controllers.engines import Known, Round
+from specdec.engine.errors import EngineError
+from specdec.observed import Refusal
+
+
+@dataclass(slots=True)
+class Standing:
+    """One resource, as identified by `uid`: one made anew under the same name starts from nothing.
+
+    checkpoint: as last stored. talk: the round of scrapes on its way; seen: the last that came back; unread: whether
+    the tuner has yet to see it. due: loop time of the next round. saved_drafts: drafts at the last save of `tuner`.
+    token: the control token, None until it is known; token_at: loop time at which the Secret was last read.
+    untold: why an engine could not be told what is accepted, by pod.
+    refusals: children that could not be written in the last pass.
+    report_at: loop time at which `report` was made; report_facts: what it was made for.
+    """
+
+    uid: str
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    tuner: tuning.State | None = None
+    answer: tuning.Decision | tuning.Hold | None = None
+    limits: tuning.Limits = field(default_factory=tuning.Limits)
+    known: dict[str, Known] = field(default_factory=dict)
+    talk: asyncio.Task[Round] | None = None
+    seen: Round | None = None
+    unread: bool = False
+    untold: dict[str, EngineError] = field(default_factory=dict)
+    due: float = 0.0
+    saved_drafts: float = 0.0
+    saved_at: float = 0.0
+    token: str | None = None
+    token_at: float = 0.0
+    api_key: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    report: TunerReport = field(default_factory=TunerReport)
+    report_at: float = 0.0
+    report_facts: object = None
+
+    def drop(self) -> None:
+        """End what is under way."""
+        if self.talk is not None:
+            self.talk.cancel()

@@ -1,0 +1,73 @@
+"""One tick of a resource's tuner: a round's answers in, what to accept out. Pure; time and chance are arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from specdec import tuning
+from specdec.api.resource import SpeculativeDeployment
+from specdec.api.schedule import Schedule, constant
+from specdec.controllers.accepting import accepted_with, judged, outdone
+from specdec.controllers.checkpoint import Checkpoint
+from specdec.controllers.engines import Round
+from specdec.controllers.limits import environment_of
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """checkpoint: what is accepted now, the same as before unless `answer` is a decision or a verdict came."""
+
+    checkpoint: Checkpoint
+    tuner: tuning.State
+    answer: tuning.Decision | tuning.Hold
+
+
+def ticked(
+    resource: SpeculativeDeployment,
+    checkpoint: Checkpoint,
+    tuner: tuning.State | None,
+    seen: Round,
+    limits: tuning.Limits,
+    *,
+    now: float,
+    chance: float,
+) -> Outcome:
+    """Learn from `seen`, then decide within `limits`, which the caller has just read from fresh state."""
+    state = tuning.observe(tuner or restored(resource, checkpoint), seen.samples, now)
+    latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
+    noted = judged(outdone(checkpoint, latest), state.moves)
+    answer = tuning.recommend(state, limits, now, chance)
+    if isinstance(answer, tuning.Decision):
+        noted = accepted_with(noted, answer, limits.switching, now)
+        state = tuning.acted(state, answer, now)
+        noted = saved(noted, state)
+    return Outcome(noted, state, answer)
+
+
+def restored(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> tuning.State:
+    """What was learned before, or a new state where nothing fits any more."""
+    environment, prior = environment_of(resource), tuning.estimated_prior()
+    if checkpoint.tuner is not None:
+        try:
+            return tuning.load(checkpoint.tuner, environment, prior)
+        except tuning.CheckpointError as error:
+            log.info("learning begins anew", resource=resource.name, namespace=resource.namespace, why=str(error))
+    return tuning.new_state(environment, prior, _in_force(resource, checkpoint))
+
+
+def saved(checkpoint: Checkpoint, tuner: tuning.State) -> Checkpoint:
+    """`checkpoint` with what `tuner` has learned."""
+    return replace(checkpoint, tuner=tuning.dump(tuner))
+
+
+def _in_force(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> Schedule | None:
+    accepted, batch = checkpoint.accepted, resource.spec.engine.max_num_seqs
+    if accepted is None:
+        return None
+    if accepted.off:
+        return constant(0, batch)
+    return accepted.schedule or constant(accepted.start_k, batch)
