@@ -44,13 +44,21 @@ class CostTable:
     def max_k(self) -> int:
         return len(self.draft_ms)
 
-    def step_ms(self, k: int, batch: Floats, *, started_at_k: bool = False) -> Floats:
-        """Step time at `batch` requests; K = 0 drafts nothing."""
+    def step_ms(self, k: int, batch: Floats, *, start_k: int | None = None) -> Floats:
+        """Step time at `batch` requests in an engine started with `start_k` (default: the largest K of the table).
+
+        K = 0 drafts nothing. An engine started lower drafts a shorter block, whatever it verifies.
+        """
         verify = along(batch * (k + 1), self.verify_tokens, self.verify_ms)
         if k == 0:
             return verify
-        rows = self.draft_ms_by_start if started_at_k else self.draft_ms
-        return verify + along(batch, self.draft_batch, rows[min(k, self.max_k) - 1])
+        start = self.max_k if start_k is None else min(start_k, self.max_k)
+        row = min(k, start) - 1
+        draft = along(batch, self.draft_batch, self.draft_ms[row])
+        if start == self.max_k:
+            return verify + draft
+        shorter = along(batch, self.draft_batch, self.draft_ms_by_start[start - 1])
+        return verify + draft + shorter - along(batch, self.draft_batch, self.draft_ms[start - 1])
 
 
 def along(x: Floats, knots: Sequence[float], values: Sequence[float]) -> Floats:

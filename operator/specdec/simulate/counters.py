@@ -1,0 +1,133 @@
+"""What a scrape of the simulated engines shows: their counters, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.simulate.lanes import Advanced
+from specdec.simulate.world import World
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Histogram, Sample, StockCounters
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
+DECODE, MIXED = 0, 1
+MIX_SECONDS: Final = 12.0  # over which the tokens asked for make up the requests in service
+
+
+class Counters:
+    """Cumulative counters of the lanes of `watched` policies.
+
+    cells: shape (lanes, phase, K + 1, BUCKETS, 4): steps, seconds, requests summed over steps, prefill tokens.
+    accepted: shape (lanes, K + 1, K_max), drafts whose tokens up to the position were accepted.
+    latency: shape (lanes, 2): inter-token seconds and how many. prompts: shape (lanes,).
+    """
+
+    def __init__(self, world: World, watched: tuple[int, ...], per_policy: int, rng: np.random.Generator) -> None:
+        self.world, self.watched, self.rng = world, np.array(watched, dtype=np.int64), rng
+        self.per_policy = per_policy
+        lanes = len(watched) * per_policy
+        ks = world.max_k + 1
+        self.cells = np.zeros((lanes, 2, ks, BUCKETS, 4))
+        self.accepted = np.zeros((lanes, ks, world.max_k))
+        self.latency = np.zeros((lanes, 2))
+        self.prompts = np.zeros(lanes)
+        self.incarnation = np.zeros(lanes, dtype=np.int64)
+        self.demand = np.zeros((per_policy, world.length.shape[1]))
+        self._row = np.arange(lanes)
+        self._bucket = np.searchsorted(BATCH_BUCKET_ENDS, np.arange(world.max_batch + 1))
+        self._prefill_ms = world.workload.prefill_ms_per_token
+
+    def add(self, done: Advanced, demand: Floats, seconds: float) -> None:
+        """Count one advance; `demand`: shape (seeds x replicas, classes), tokens asked for in it."""
+        keep = np.exp(-seconds / MIX_SECONDS)
+        self.demand = self.demand * keep + demand
+        if not self.watched.size:
+            return
+        k, batch = done.k[self.watched].ravel(), done.batch[self.watched].ravel()
+        requests, used = done.requests[self.watched].ravel(), done.prefill[self.watched].ravel()
+        steps = done.steps[self.watched].ravel() * np.minimum(requests, 1.0)
+        step_seconds, arrived = done.step_seconds[self.watched].ravel(), done.arrived[self.watched].ravel()
+        chunk_seconds = self.world.workload.prefill_chunk * self._prefill_ms / 1000.0
+        mixed = np.minimum(steps, np.where(used > 0, np.maximum(arrived, used / max(chunk_seconds, 1e-9)), 0.0))
+        per_step = np.maximum(requests, 1.0)
+        cell = self.cells.reshape(-1, 4)
+        place = ((self._row * 2 + DECODE) * self.cells.shape[2] + k) * BUCKETS + self._bucket[batch]
+        decode = steps - mixed
+        cell[place] += np.stack((decode, decode * step_seconds, decode * per_step, np.zeros_like(used)), axis=1)
+        place += self.cells.shape[2] * BUCKETS
+        tokens = used * 1000.0 / self._prefill_ms if self._prefill_ms else used * 0.0
+        cell[place] += np.stack((mixed, mixed * step_seconds + used, mixed * per_step, tokens), axis=1)
+        self._accept(k, steps * per_step)
+        self.latency += np.stack((requests * seconds, steps * per_step), axis=1)
+        self.prompts += tokens
+
+    def _accept(self, k: Ints, drafts: Floats) -> None:
+        """Accepted tokens with the scatter of that many drafts, for the mix of classes in service."""
+        mix = np.tile(self.demand, (self.watched.size, 1)) / self.world.length[k]
+        mix /= np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
+        rate = mix @ self.world.acceptance
+        spread = np.sqrt(drafts[:, None] * rate * (1.0 - rate))
+        seen = drafts[:, None] * rate + spread * self.rng.standard_normal(rate.shape)
+        seen = np.minimum.accumulate(np.clip(seen, 0.0, drafts[:, None]), axis=1)
+        self.accepted[self._row, k] += np.where(np.arange(rate.shape[1]) < k[:, None], seen, 0.0)
+
+    def reset(self, lane: int) -> None:
+        """The engine of `lane` restarted."""
+        for counter in (self.cells, self.accepted, self.latency, self.prompts):
+            counter[lane] = 0.0
+        self.incarnation[lane] += 1
+
+    def lane(self, policy: int, replica: int) -> int:
+        """Row of `replica` (seed x replica) under the watched policy number `policy`."""
+        return policy * self.per_policy + replica
+
+    def sample(self, lane: int, at: float, *, exact: bool) -> Sample:
+        """The page of one engine; without `exact`, vLLM's own families only."""
+        cells = self.cells[lane]
+        drafts_by_k = cells[:, 1:, :, 2].sum(axis=(0, 2))
+        steps = cells[..., 0].sum()
+        accepted = self.accepted[lane].sum(axis=0)
+        drafts = float(drafts_by_k.sum())
+        off = float(cells[:, 0, :, 2].sum())
+        stock = StockCounters(
+            drafts=drafts,
+            draft_tokens=float((drafts_by_k * np.arange(1, drafts_by_k.size + 1)).sum()),
+            accepted_tokens=float(accepted.sum()),
+            accepted_per_position=tuple(accepted.tolist()),
+            generated_tokens=drafts + off + float(accepted.sum()),
+            prompt_tokens=float(self.prompts[lane]),
+            engine_steps=float(steps),
+            inter_token_latency=Histogram((), (), float(self.latency[lane, 1]), float(self.latency[lane, 0])),
+            time_per_output_token=None,
+            time_to_first_token=None,
+            running_requests=None,
+            waiting_requests=None,
+            kv_cache_usage=None,
+            preemptions=None,
+            created=None,
+        )
+        name = f"pod-{lane % self.per_policy}"
+        found = self._cells(lane) if exact else ()
+        return Sample(name, str(int(self.incarnation[lane])), at, stock, found)
+
+    def _cells(self, lane: int) -> tuple[Cell, ...]:
+        cells, accepted = self.cells[lane], self.accepted[lane]
+        drafts_by_k = cells[..., 2].sum(axis=(0, 2))
+        share = accepted / np.maximum(drafts_by_k, 1e-12)[:, None]
+        phase, ks, buckets = np.nonzero(cells[..., 0] > 0)
+        figures = cells[phase, ks, buckets]
+        drafts = np.where(ks > 0, figures[:, 2], 0.0)
+        passed = drafts[:, None] * share[ks]
+        generated = figures[:, 2] + passed.sum(axis=1)
+        out = []
+        for p, k, b, row, d, a, g in zip(
+            phase.tolist(), ks.tolist(), buckets.tolist(), figures.tolist(), drafts.tolist(), passed.tolist(),
+            generated.tolist(), strict=True,
+        ):
+            out.append(Cell(k, b, p == MIXED, row[0], row[1], row[2], row[3], d, (d,) * k, tuple(a[:k]), g))
+        return tuple(out)

@@ -1,0 +1,101 @@
+"""What a run is judged by, gathered while it runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.simulate.lanes import Advanced
+from specdec.simulate.world import World
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WINDOW_SECONDS: Final = 300.0
+WORSE: Final = 1.01
+WITHIN: Final = 0.02
+SETTLED_SECONDS: Final = 300.0
+HORIZON_SECONDS: Final = 600.0  # over which a predicted gain is held against the truth
+
+
+class Measures:
+    """Sums over replicas, by policy and seed.
+
+    request_seconds, tokens: shape (windows, policies, seeds). within: (policies, seeds), tokens inside the targets.
+    excess, weight: shape (ticks, policies, seeds): log time per token above the oracle at the same batch, and requests.
+    """
+
+    def __init__(self, world: World, policies: int, seeds: int, tick_seconds: float) -> None:
+        seconds = world.workload.seconds
+        self.world, self.seeds, self.tick_seconds = world, seeds, tick_seconds
+        windows, ticks = int(np.ceil(seconds / WINDOW_SECONDS)), int(np.ceil(seconds / tick_seconds)) + 1
+        self.request_seconds = np.zeros((windows, policies, seeds))
+        self.tokens = np.zeros((windows, policies, seeds))
+        self.within = np.zeros((policies, seeds))
+        self.delivered = np.zeros((policies, seeds))
+        self.excess = np.zeros((ticks, policies, seeds), dtype=np.float32)
+        self.weight = np.zeros((ticks, policies, seeds), dtype=np.float32)
+
+    def add(self, done: Advanced, waiting: Floats, at: float, seconds: float, length: Floats) -> None:
+        """Count one advance. length: shape (K + 1,), the mix's tokens per step. waiting: requests in line."""
+        window = min(int(at / WINDOW_SECONDS), self.tokens.shape[0] - 1)
+        self.request_seconds[window] += self._fleets(done.requests) * seconds
+        self.tokens[window] += self._fleets(done.tokens)
+        delivered = done.requests * done.steps * length[done.k]
+        tpot = done.step_seconds / length[done.k] * (seconds / np.maximum(seconds - done.prefill, 1e-9))
+        workload = self.world.workload
+        first = waiting / np.maximum(done.arrived / seconds, 1e-9)
+        good = (tpot * 1000 <= workload.slo_tpot_ms) & ((waiting <= 0) | (first <= workload.slo_ttft_seconds))
+        self.within += self._fleets(delivered * good)
+        self.delivered += self._fleets(delivered)
+
+    def tick(self, done: Advanced, at: float, cost: Floats, best: Ints) -> None:
+        """How far above the oracle's time per token each policy runs, at its own batch. cost: (K + 1, B + 1)."""
+        row = min(int(at / self.tick_seconds), self.excess.shape[0] - 1)
+        above = np.log(cost[done.k, done.batch] / cost[best[done.batch], done.batch])
+        weight = self._fleets(done.requests)
+        self.excess[row] = self._fleets(above * done.requests) / np.maximum(weight, 1e-9)
+        self.weight[row] = weight
+
+    def _fleets(self, lanes: Floats) -> Floats:
+        out: Floats = lanes.reshape(lanes.shape[0], self.seeds, -1).sum(axis=2)
+        return out
+
+    def tpot_ms(self) -> Floats:
+        """Shape (policies, seeds): request time over tokens, the token-weighted mean time per output token."""
+        out: Floats = 1000.0 * self.request_seconds.sum(axis=0) / self.tokens.sum(axis=0)
+        return out
+
+    def slo_percent(self) -> Floats:
+        """Shape (policies, seeds): share of tokens delivered inside the workload's latency targets."""
+        out: Floats = 100.0 * self.within / np.maximum(self.delivered, 1e-9)
+        return out
+
+    def windows_worse_percent(self, policy: int, untuned: int) -> Floats:
+        """Shape (seeds,): share of five-minute windows more than 1 % worse than the untuned twin."""
+        ours, theirs = self.request_seconds[:, policy], self.request_seconds[:, untuned]
+        busy = self.tokens[:, untuned] > 0
+        worse = busy & (ours > WORSE * theirs)
+        out: Floats = 100.0 * worse.sum(axis=0) / np.maximum(busy.sum(axis=0), 1)
+        return out
+
+    def seconds_to_within(self, policy: int, seed: int, since: float) -> float | None:
+        """Seconds after `since` until the next five minutes run within 2 % of the oracle; None when they never do."""
+        span = max(round(SETTLED_SECONDS / self.tick_seconds), 1)
+        first = int(since / self.tick_seconds)
+        weight = self.weight[first:, policy, seed].astype(float)
+        total = np.convolve(self.excess[first:, policy, seed] * weight, np.ones(span), "valid")
+        share = np.convolve(weight, np.ones(span), "valid")
+        settled = np.flatnonzero((total <= WITHIN * share) & (share > 0))
+        return float(settled[0]) * self.tick_seconds if settled.size else None
+
+
+def true_gain_percent(before: Ints, after: Ints, cost: Floats, requests_at: Floats) -> float:
+    """Gain of `after` over `before` at the batches seen. requests_at: shape (B + 1,), request time by batch."""
+    batch = np.flatnonzero(requests_at > 0)
+    if not batch.size:
+        return 0.0
+    weight = requests_at[batch] / requests_at[batch].sum()
+    return 100.0 * float(np.expm1((weight * np.log(cost[before[batch], batch] / cost[after[batch], batch])).sum()))

@@ -1,0 +1,226 @@
+"""One workload under many policies and seeds: the loop that joins lanes, counters, policies and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.simulate import arrivals, policies, tuned
+from specdec.simulate.counters import Counters
+from specdec.simulate.lanes import LONGEST_TOKENS, OWN_START, Advanced, Lanes
+from specdec.simulate.measures import HORIZON_SECONDS, Measures, true_gain_percent
+from specdec.simulate.policies import Policy, Seen
+from specdec.simulate.rollouts import Rollouts
+from specdec.simulate.tuned import Done, Tuned
+from specdec.simulate.world import World
+from specdec.tuning import Kind, Prior
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ADVANCE_SECONDS: Final = 2.5
+ORACLE_SECONDS: Final = 60.0
+NOISE_SECONDS: Final = 600.0
+OURS: Final = ("specdec-live", "specdec-live-stock", "specdec-restart")
+CONSTANTS: Final = tuple(f"constant-{k}" for k in range(8))
+POLICIES: Final = (
+    "oracle", "oracle-any", *CONSTANTS, "best-constant", "card", "ema-tiers", "linear-goodput", "ucb", "thompson",
+    "static-schedule", *OURS,
+)  # fmt: skip
+
+
+@dataclass
+class _Prediction:
+    done: Done
+    requests: Floats
+    cost: Floats
+
+
+@dataclass
+class Outcome:
+    """What a run left: measures by policy (in `names`) and seed, and what our tuners did."""
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    measures: Measures
+    tuners: dict[tuple[str, int], Tuned]
+    restarts: dict[tuple[str, int], int]
+    covered: dict[tuple[str, int], list[bool]] = field(default_factory=dict)
+
+
+class Run:
+    """Call `go` once."""
+
+    def __init__(self, world: World, names: Sequence[str], seeds: Sequence[int], prior: Prior) -> None:
+        self.world, self.seeds, self.prior = world, tuple(seeds), prior
+        self.names = tuple(names)
+        self.lanes = Lanes(world, len(self.names), len(self.seeds), ADVANCE_SECONDS)
+        self.measures = Measures(world, len(self.names), len(self.seeds), world.workload.scrape.interval)
+        self.rollouts = Rollouts(self.lanes, world.workload.restart_seconds)
+        rng = np.random.default_rng((self.seeds[0], 3))
+        learning = tuple(i for i, name in enumerate(self.names) if not _fixed(name))
+        self.counters = Counters(world, learning, self.lanes.shape[1], rng)
+        self.baselines: dict[tuple[int, int], Policy] = {}
+        self.tuners: dict[tuple[int, int], Tuned] = {}
+        self.scrapes = np.random.default_rng((self.seeds[0], 5))
+        self.noise = np.zeros((len(self.seeds), world.workload.replicas))
+        self.noises = [np.random.default_rng((seed, 4)) for seed in self.seeds]
+        self.predictions: dict[tuple[int, int], list[_Prediction]] = {}
+        self.covered: dict[tuple[str, int], list[bool]] = {}
+        self._begin()
+
+    def go(self, progress: Callable[[float], None] | None = None) -> Outcome:
+        """Simulate the whole workload; `progress` is told the share done."""
+        workload = self.world.workload
+        streams = [arrivals.stream(self.world, seed) for seed in self.seeds]
+        start = 0.0
+        for chunks in zip(*streams, strict=True):
+            block = arrivals.block(self.world, chunks, start, ADVANCE_SECONDS, LONGEST_TOKENS)
+            self._chunk(block, start)
+            start += block.count.shape[0] * ADVANCE_SECONDS
+            if progress is not None:
+                progress(min(start / workload.seconds, 1.0))
+        restarts = {
+            (self.names[p], self.seeds[s]): self.rollouts.count(p, s, len(self.seeds)) for p, s in self.tuners
+        }
+        ours = {(self.names[p], self.seeds[s]): found for (p, s), found in self.tuners.items()}
+        return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered)
+
+    def _chunk(self, block: arrivals.Block, start: float) -> None:
+        every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)
+        length = self.world.mean_length(start)
+        for i in range(block.count.shape[0]):
+            at = start + i * ADVANCE_SECONDS
+            if at % ORACLE_SECONDS < ADVANCE_SECONDS:
+                self._oracles(at)
+                length = self.world.mean_length(at)
+            self.rollouts.step(at, self.counters)
+            done = self.lanes.advance(block, i, self._noise())
+            self.counters.add(done, block.demand[i], ADVANCE_SECONDS)
+            waiting = self.lanes.waiting.reshape(self.lanes.shape)
+            self.measures.add(done, waiting, at, ADVANCE_SECONDS, length)
+            if round(at / ADVANCE_SECONDS) % every == every - 1:
+                self._tick(done, at + ADVANCE_SECONDS)
+
+    def _begin(self) -> None:
+        for p, name in enumerate(self.names):
+            if name == "oracle-any":
+                self.lanes.start[p] = OWN_START
+            elif name.startswith("constant-"):
+                k = int(name.removeprefix("constant-"))
+                self.lanes.start[p], self.lanes.tables[p] = k, k
+            for s, seed in enumerate(self.seeds):
+                if name in OURS:
+                    self.tuners[p, s] = tuned.tuner(self.world.workload, self.prior, name, seed)
+                    self._set(p, s, self.tuners[p, s].table())
+                elif not _fixed(name):
+                    self.baselines[p, s] = _baseline(name, self.world, self.prior, seed)
+                    self._set(p, s, self.baselines[p, s].first())
+
+    def _set(self, policy: int, seed: int, table: Ints) -> None:
+        replicas = self.world.workload.replicas
+        self.lanes.tables[policy, seed * replicas : (seed + 1) * replicas] = table
+
+    def _oracles(self, at: float) -> None:
+        self.best = self.world.best_table(at)
+        self.cost = self.world.time_per_token(at)
+        for p, name in enumerate(self.names):
+            if name == "oracle":
+                self.lanes.tables[p] = self.best
+            elif name == "oracle-any":
+                own = np.stack([self.world.time_per_token(at, k)[k] for k in range(self.world.max_k + 1)])
+                self.lanes.tables[p] = own.argmin(axis=0)
+
+    def _noise(self) -> Floats:
+        """Step times wander by a few percent, slowly and alike for all policies of a seed."""
+        spread = self.world.workload.step_noise
+        keep = np.exp(-ADVANCE_SECONDS / NOISE_SECONDS)
+        fresh = np.stack([rng.standard_normal((2, self.noise.shape[1])) for rng in self.noises])
+        self.noise = keep * self.noise + np.sqrt(1 - keep**2) * fresh[:, 0]
+        return np.exp(spread * self.noise + spread * fresh[:, 1]).ravel()
+
+    def _tick(self, done: Advanced, at: float) -> None:
+        self.measures.tick(done, at - ADVANCE_SECONDS, self.cost, self.best)
+        self._settle_predictions(done, at)
+        for (p, s), baseline in self.baselines.items():
+            table = baseline.tick(at, self._seen(p, s))
+            if table is not None:
+                self._set(p, s, table)
+        lost = self.scrapes.random(self.lanes.shape) < self.world.workload.scrape.lost
+        resets = self.world.workload.scrape.resets_per_day * self.world.workload.scrape.interval / 86_400.0
+        crashed = self.scrapes.random(self.lanes.shape) < resets
+        for (p, s), tuner in self.tuners.items():
+            self._tune(p, s, tuner, at, ~(lost[p] | ~self.lanes.up[p]))
+            for replica in self._replicas(s):
+                if crashed[p, replica]:
+                    self.counters.reset(self._lane(p, replica))
+
+    def _tune(self, p: int, s: int, tuner: Tuned, at: float, reachable: NDArray[np.bool_]) -> None:
+        samples = [
+            self.counters.sample(self._lane(p, replica), tuned.EPOCH + at, exact=tuner.exact)
+            for replica in self._replicas(s)
+            if reachable[replica]
+        ]
+        tuner.rolling = self.rollouts.busy(p, self._replicas(s))
+        decision = tuner.scraped(samples, at + self.world.workload.scrape.delay)
+        if decision is None:
+            return
+        if decision.kind is Kind.RESTART:
+            self.rollouts.begin(p, self._replicas(s), tuner.table(), decision.start_k or self.world.max_k, at)
+        else:
+            self._set(p, s, tuner.table())
+        if decision.kind in {Kind.LIVE, Kind.RESTART} and (tuner.done[-1].before != tuner.done[-1].after).any():
+            found = _Prediction(tuner.done[-1], np.zeros(self.world.max_batch + 1), self.cost)
+            self.predictions.setdefault((p, s), []).append(found)
+
+    def _settle_predictions(self, done: Advanced, at: float) -> None:
+        for (p, s), waiting in self.predictions.items():
+            for one in waiting:
+                lanes = list(self._replicas(s))
+                np.add.at(one.requests, done.batch[p, lanes], done.requests[p, lanes])
+            for one in [w for w in waiting if at - w.done.at >= HORIZON_SECONDS]:
+                waiting.remove(one)
+                self._cover(p, s, one)
+
+    def _cover(self, p: int, s: int, one: _Prediction) -> None:
+        gain, decision = one.done.decision.gain, one.done.decision
+        if decision.reason.value not in {"BetterSchedule", "BetterStartValue"}:
+            return
+        truth = true_gain_percent(one.done.before, one.done.after, one.cost, one.requests)
+        inside = gain.lower_percent <= truth <= gain.upper_percent
+        self.covered.setdefault((self.names[p], self.seeds[s]), []).append(inside)
+
+    def _seen(self, p: int, s: int) -> Seen:
+        rows = [self._lane(p, replica) for replica in self._replicas(s)]
+        cells = self.counters.cells[rows]
+        drafts = cells[..., 2].sum(axis=(0, 1, 3))
+        accepted = self.counters.accepted[rows].sum(axis=(0, 1))
+        tokens = float(drafts.sum() + accepted.sum())
+        return Seen(drafts * (np.arange(drafts.size) > 0), accepted, float(self.counters.latency[rows, 0].sum()), tokens)
+
+    def _lane(self, p: int, replica: int) -> int:
+        return self.counters.lane(int(np.flatnonzero(self.counters.watched == p)[0]), replica)
+
+    def _replicas(self, s: int) -> range:
+        replicas = self.world.workload.replicas
+        return range(s * replicas, (s + 1) * replicas)
+
+
+def _fixed(name: str) -> bool:
+    return name.startswith(("constant-", "oracle"))
+
+
+def _baseline(name: str, world: World, prior: Prior, seed: int) -> Policy:
+    rng = np.random.default_rng((seed, 6))
+    makers: dict[str, Callable[[], Policy]] = {
+        "ema-tiers": lambda: policies.EmaTiers(world.max_k, world.max_batch),
+        "linear-goodput": lambda: policies.LinearGoodput(policies.linear_profile(world)),
+        "ucb": lambda: policies.Bandit(world.max_k, world.max_batch, False, rng),
+        "thompson": lambda: policies.Bandit(world.max_k, world.max_batch, True, rng),
+        "static-schedule": lambda: policies.StaticSchedule(policies.static_table(world, prior)),
+    }
+    return makers[name]()

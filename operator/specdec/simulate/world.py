@@ -1,0 +1,117 @@
+"""What is true in a simulation: step times, acceptance per class of request, the best K. The tuner never sees this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specdec.simulate.workloads import Workload, WorkloadError
+from specdec.tuning.prior import CostTable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+VARIANTS: Final = (-1.2247, 0.0, 1.2247)  # standard deviations; equal weights give mean 0, variance 1
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Dense tables of one workload on one cost table.
+
+    A class is a profile with one of VARIANTS of its hazards. seconds: shape (start K + 1, K + 1, B + 1), step time with
+    the CUDA graph cliff, by start value, K in force and batch (0 unused). acceptance: shape (classes, K_max), cumulative.
+    length: shape (K + 1, classes), mean tokens per step. capacity: tokens per second of one replica at its best constant K.
+    """
+
+    workload: Workload
+    max_k: int
+    seconds: Floats
+    acceptance: Floats
+    length: Floats
+    capacity: float
+
+    @property
+    def max_batch(self) -> int:
+        return self.workload.max_num_seqs
+
+    def class_shares(self, at: float) -> Floats:
+        """Shape (classes,): share of arriving requests."""
+        return np.repeat(self.workload.shares_at(at), len(VARIANTS)) / len(VARIANTS)
+
+    def mean_length(self, at: float) -> Floats:
+        """Shape (K + 1,): tokens per step that minimise request time when divided into the step time.
+
+        Harmonic over classes: every token of a class waits step time / its own length.
+        """
+        shares = self.class_shares(at)
+        out: Floats = 1.0 / (shares / self.length).sum(axis=1)
+        return out
+
+    def time_per_token(self, at: float, start_k: int | None = None) -> Floats:
+        """Shape (K + 1, B + 1), seconds, for the traffic's mix at `at`; row K > start_k is infinite."""
+        start = self.max_k if start_k is None else start_k
+        table: Floats = self.seconds[start] / self.mean_length(at)[:, None]
+        table[start + 1 :] = np.inf
+        return table
+
+    def best_table(self, at: float) -> Ints:
+        """Shape (B + 1,): the oracle's K for an engine started at K_max."""
+        out: Ints = self.time_per_token(at).argmin(axis=0)
+        return out
+
+
+def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[float, ...]]) -> World:
+    """Truth for `workload`. Raises WorkloadError when its mix names a profile that `profiles` lacks."""
+    missing = [name for name in workload.profiles if name not in profiles]
+    if missing:
+        raise WorkloadError(
+            f"workload {workload.name}: its mix names the profile '{missing[0]}'; the profiles are {', '.join(profiles)}"
+        )
+    max_k = costs.max_k
+    acceptance = np.array(
+        [_variant(profiles[name], max_k, workload.request_spread * z) for name in workload.profiles for z in VARIANTS]
+    )
+    length = np.concatenate((np.ones((len(acceptance), 1)), 1.0 + np.cumsum(acceptance, axis=1)), axis=1).T
+    seconds = _step_seconds(workload, costs)
+    return World(workload, max_k, seconds, acceptance, length, _capacity(workload, seconds, length))
+
+
+def _variant(cumulative: tuple[float, ...], max_k: int, shift: float) -> Floats:
+    """The profile with every hazard moved by `shift` logits; a profile that is too short goes on with its last hazard."""
+    rates = np.maximum(np.array(cumulative[:max_k]), 0.0)
+    hazards = np.divide(rates, np.concatenate(([1.0], rates[:-1])), out=np.zeros_like(rates), where=rates_before(rates) > 0)
+    hazards = np.concatenate((hazards, np.full(max_k - hazards.size, hazards[-1])))
+    inner = np.clip(hazards, 1e-9, 1 - 1e-9)
+    moved = 1.0 / (1.0 + (1.0 / inner - 1.0) * np.exp(-shift))
+    return np.cumprod(np.where(hazards > 0, moved, 0.0))
+
+
+def rates_before(rates: Floats) -> Floats:
+    """Probability of reaching each position."""
+    return np.concatenate(([1.0], rates[:-1]))
+
+
+def _step_seconds(workload: Workload, costs: CostTable) -> Floats:
+    batch = np.arange(workload.max_num_seqs + 1, dtype=float)
+    at = np.maximum(batch, 1.0)
+    table = np.zeros((costs.max_k + 1, costs.max_k + 1, batch.size))
+    for start in range(costs.max_k + 1):
+        for k in range(costs.max_k + 1):
+            table[start, k] = costs.step_ms(min(k, start), at, start_k=max(start, 1)) / 1000.0
+            if workload.graph_capture_tokens is not None:
+                over = batch * (min(k, start) + 1) > workload.graph_capture_tokens
+                table[start, k] += np.where(over, workload.eager_ms / 1000.0, 0.0)
+    return table
+
+
+def _capacity(workload: Workload, seconds: Floats, length: Floats) -> float:
+    """Tokens per second at the largest batch, or the batch where it peaks, of the best constant K at the mean mix."""
+    shares = np.mean([workload.shares_at(h * 3600.0) for h, _ in workload.mix], axis=0)
+    weights = np.repeat(shares, len(VARIANTS)) / len(VARIANTS)
+    mean = 1.0 / (weights / length).sum(axis=1)
+    batch = np.arange(seconds.shape[2])
+    return float((batch[None, :] * mean[:, None] / seconds[-1]).max())
