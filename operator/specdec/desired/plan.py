@@ -69,9 +69,12 @@ def _pinned(
 
 
 def _deployments(resource: SpeculativeDeployment, pinned: AcceptedDecision) -> Iterator[Manifest]:
-    on_trial = min(pinned.trial.replicas, resource.spec.replicas) if pinned.trial else 0
-    if pinned.rendered:
-        stable = resource.spec.replicas - on_trial
-        yield deployment(resource, Role.STABLE, stable, pinned.rendered.template)
-    if pinned.trial and pinned.trial.rendered:
-        yield deployment(resource, Role.TRIAL, on_trial, pinned.trial.rendered.template)
+    trial = pinned.trial
+    on_trial = min(trial.replicas, resource.spec.replicas) if trial else 0
+    parts = (
+        (Role.STABLE, resource.spec.replicas - on_trial, pinned.rendered),
+        (Role.TRIAL, on_trial, trial.rendered if trial else None),
+    )
+    for role, replicas, rendered in parts:
+        if rendered:
+            yield deployment(resource, role, replicas, rendered.template)

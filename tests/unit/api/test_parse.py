@@ -27,7 +27,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_what_has_no_spec_is_a_problem_and_no_crash() -> None:
     assert parse({"metadata": {"name": "demo"}}) == parse({"metadata": {"name": "demo"}, "kind": "Odd"})
-    assert [str(problem) for problem in parse({"metadata": {"name": "demo"}})] == ["spec: is missing; set it"]  # type: ignore[union-attr]
+    assert [str(problem) for problem in parse({"metadata": {"name": "demo"}})] == ["spec: is missing; set it"]
 
 
 def test_a_long_value_is_shortened_in_the_message() -> None:
