@@ -135,7 +135,7 @@ def _node_image(chosen: Engine) -> tuple[str, bool]:
         packages.install("kind")
         archive = nodeimage.archive()
         say("importing kind's node image into the container engine")
-        changes = ('ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "ENV container=docker")
+        changes = (f"ENTRYPOINT {json.dumps(nodeimage.ENTRYPOINT)}", "ENV container=docker")
         options = [word for change in changes for word in ("--change", change)]
         chosen.docker("import", *options, archive, own, limit=LOAD_LIMIT_SECONDS)
     return own, True

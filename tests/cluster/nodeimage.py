@@ -36,8 +36,10 @@ UNWANTED_UNITS: Final = (
     # settings for a whole machine, such as the largest process id
     "usr/lib/sysctl.d/*.conf",
 )
-ENABLED_UNITS: Final = ("kubelet", "containerd", "undo-mount-hacks", "pod-network", "kernel-defaults")
+ENABLED_UNITS: Final = ("kubelet", "containerd", "undo-mount-hacks", "pod-network")
+ENTRYPOINT: Final = ("/usr/local/bin/kernel-defaults", "/usr/local/bin/entrypoint", "/sbin/init")
 IMPORT_LIMIT_SECONDS: Final = 600.0
+KEPT_ARCHIVES: Final = 2
 
 
 def key() -> str:
@@ -70,6 +72,8 @@ def archive() -> Path:
         run("tar", "--numeric-owner", "--xattrs", "-C", tree, "-cf", fresh, ".", limit=IMPORT_LIMIT_SECONDS)
         shutil.rmtree(tree)
         fresh.replace(target)
+        for old in sorted(target.parent.glob("*.tar"), key=lambda file: file.stat().st_mtime)[:-KEPT_ARCHIVES]:
+            old.unlink()
     return target
 
 
@@ -80,7 +84,7 @@ def _furnish(tree: Path) -> None:
     _choose_units(tree)
     for name in ("pod-network", "kernel-defaults"):
         _install(OWN_FILES / name, tree / "usr/local/bin" / name)
-        shutil.copy(OWN_FILES / f"{name}.service", tree / "etc/systemd/system")
+    shutil.copy(OWN_FILES / "pod-network.service", tree / "etc/systemd/system")
     for name in ("kubelet", "kubeadm", "kubectl"):
         _install(tools.path(name), tree / "usr/bin" / name)
     (tree / "usr/local/bin/containerd").symlink_to("/usr/bin/containerd")

@@ -14,8 +14,10 @@ FILTERS: Final = tuple(f"{family}tables{action}" for family in ("ip", "ip6") for
 
 def write(tree: Path, target: Path, reference: str) -> Path:
     """Write the image to `target`, with tools and libraries of the Debian file system `tree`."""
-    wanted = {*CALLED, *(f"/{file.relative_to(tree)}" for file in tree.glob("usr/lib/*/xtables/*.so"))}
-    files = {path: _resolved(tree, path) for path in sorted(wanted | libraries(tree, CALLED))}
+    # the packet filter loads these as it needs them, some with libraries of their own
+    extensions = [f"/{file.relative_to(tree)}" for file in tree.glob("usr/lib/*/xtables/*.so")]
+    wanted = {*CALLED, *extensions}
+    files = {path: _resolved(tree, path) for path in sorted(wanted | libraries(tree, wanted))}
     files["/usr/local/bin/kube-proxy"] = tools.path("kube-proxy")
     links = {f"/usr/sbin/{name}": "xtables-nft-multi" for name in FILTERS}
     links |= {"/lib": "usr/lib", "/lib64": "usr/lib64"}
@@ -25,13 +27,9 @@ def write(tree: Path, target: Path, reference: str) -> Path:
     return target
 
 
-def libraries(tree: Path, programs: tuple[str, ...]) -> set[str]:
-    """The shared libraries, loader included, that `programs` need inside `tree`."""
-    found: set[str] = set()
-    for program in programs:
-        listed = run("chroot", tree, "ldd", program)
-        found |= set(re.findall(r"(/\S+) \(0x", listed))
-    return found
+def libraries(tree: Path, files: set[str]) -> set[str]:
+    """The shared libraries, loader included, that `files` need inside `tree`."""
+    return set(re.findall(r"(/\S+) \(0x", run("chroot", tree, "ldd", *sorted(files))))
 
 
 def _merged(files: dict[str, Path]) -> dict[str, Path]:
