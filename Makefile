@@ -80,7 +80,7 @@ E2E_CLUSTER ?= specdec-e2e
 test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 	@kubeconfig=$$(NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster up | tail -1); \
 	  trap 'NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster down' EXIT; \
-	  $(MAKE) --no-print-directory images load-images NAME=$(E2E_CLUSTER); \
+	  NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster load; \
 	  KUBECONFIG=$$kubeconfig $(PYTEST) tests/e2e
 
 # ---- the main job ----------------------------------------------------------------------------------------------------
@@ -113,6 +113,14 @@ images: setup ## Build our images where something changed (IMAGES="operator simu
 
 images-load: setup ## Build them and import them into each node of the test cluster
 	@$(PY) -m tests.cluster load $(IMAGES)
+
+.PHONY: test-kind
+test-kind: export CLUSTER = kind
+test-kind: setup ## Start a kind cluster, run the smoke part of the end-to-end tests on it, end it
+	@trap '$(PY) -m tests.cluster down' EXIT; \
+	KUBECONFIG=$$($(PY) -m tests.cluster up); export KUBECONFIG; \
+	$(PY) -m tests.cluster load; \
+	$(PYTEST) -m smoke tests/e2e
 
 # ---- chart (charts/specdec-operator) ---------------------------------------------------------------------------------
 

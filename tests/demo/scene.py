@@ -21,6 +21,7 @@ EXAMPLES: Final = {
     "simulator": REPOSITORY / "examples" / "deepseek-v4-flash-simulated.yaml",
     "vllm": REPOSITORY / "examples" / "tiny-vllm-cpu.yaml",
 }
+IMAGES: Final = {"simulator": ("operator", "simulator"), "vllm": ("operator", "vllm")}
 START_SECONDS: Final = 600.0
 
 
@@ -41,8 +42,7 @@ def build(steps: Steps, engine: str) -> Scene:
     python = sys.executable
     output = steps.command("start the cluster", [python, "-m", "tests.cluster", "up"])
     kubeconfig = Path(output.splitlines()[-1])
-    steps.command("build the images", ["make", "--no-print-directory", "images"])
-    steps.command("load the images", ["make", "--no-print-directory", "load-images"])
+    steps.command("build and load the images", [python, "-m", "tests.cluster", "load", *IMAGES[engine]])
     scene = Scene(Kubectl(tools.path("kubectl"), kubeconfig, NAMESPACE), engine)
     steps.command(
         "install the operator with Helm",

@@ -100,6 +100,8 @@ class Watches:
         await kopf.operator(
             registry=self._registry(started),
             settings=settings(),
+            # Unused while standalone, but kopf would ask for the user's name, which a numeric user in a pod has not.
+            identity="specdec",  # type: ignore[arg-type]  # a NewType of str that kopf does not export
             standalone=True,
             clusterwide=not self.namespaces,
             namespaces=tuple(self.namespaces),
