@@ -32,6 +32,12 @@ ALL_FAILED: Final = 5
 INTERRUPTED: Final = 130
 
 
+def terminal() -> Console:
+    """Standard output; wide enough for the tables where it is a file or a log."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=150)
+
+
 def targets_of(arguments: argparse.Namespace) -> list[Target]:
     """From `--target NAME=URL` and `--metrics NAME=URL`. Raises TargetError."""
     urls = dict(_named(text, "--target") for text in arguments.target)
@@ -58,7 +64,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
 
 def run_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest run`."""
-    console = Console()
+    console = terminal()
     conditions = [parse_condition(text) for text in arguments.fail_if]  # a typo should not cost a whole run
     other = summarise(arguments.against) if arguments.against else None
     plan = seeded(load_plan(arguments.plan), arguments.seed)
@@ -73,7 +79,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     if any(t.overall.requests and t.overall.failures == t.overall.requests for t in summary.targets.values()):
         return ALL_FAILED
-    return _judged(summary, other, conditions, console)
+    return judged(summary, other, conditions, console)
 
 
 def report_command(arguments: argparse.Namespace) -> int:
@@ -89,12 +95,12 @@ def check_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest check`: conditions on a run that is over."""
     other = summarise(arguments.against) if arguments.against else None
     conditions = [parse_condition(text) for text in arguments.fail_if]
-    return _judged(summarise(arguments.out), other, conditions, Console())
+    return judged(summarise(arguments.out), other, conditions, terminal())
 
 
 def compare_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest compare NEW OLD`."""
-    console = Console()
+    console = terminal()
     new, old = summarise(arguments.new), summarise(arguments.old)
     print_comparisons(compare(new, old), console)
     if new.trustworthy and old.trustworthy:
@@ -116,7 +122,7 @@ def seeded(plan: Plan, seed: int | None) -> Plan:
     return plan if seed is None else plan.model_copy(update={"seed": seed})
 
 
-def _judged(summary: Summary, other: Summary | None, conditions: list[Condition], console: Console) -> int:
+def judged(summary: Summary, other: Summary | None, conditions: list[Condition], console: Console) -> int:
     if not conditions:
         return PASSED
     if not summary.trustworthy or (other is not None and not other.trustworthy):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadtests.arms import ArmError
 from loadtests.plan import PlanError
 from loadtests.preflight import TargetError
 from loadtests.process import GeneratorError
 from loadtests.records import RunFolderError
 from loadtests.verdict import ConditionError
 
-KNOWN: Final = (PlanError, TargetError, RunFolderError, ConditionError, GeneratorError)
+KNOWN: Final = (PlanError, TargetError, RunFolderError, ConditionError, GeneratorError, ArmError)

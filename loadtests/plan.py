@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +141,7 @@ class Plan(Strict):
             raise ValueError(f"warmupSeconds is {self.warmup_seconds:g}, but the plan lasts only {self.seconds:g} s")
         return self
 
-    @cached_property
+    @property
     def seconds(self) -> float:
         """Length of all phases together."""
         return sum(phase.seconds for phase in self.phases)

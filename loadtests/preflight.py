@@ -69,11 +69,7 @@ def _model(client: httpx.Client, url: str, wanted: str | None) -> str:
     try:
         answer = client.get(page)
     except (httpx.HTTPError, OSError) as error:
-        cause = error.__cause__ or error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        kind = of_exception(cause).kind if isinstance(cause, OSError) else Kind.OTHER
-        kind = Kind.TIMEOUT if isinstance(error, httpx.TimeoutException) else kind
+        kind = _kind_of(error)
         failed = f"cannot reach {page}: {error}\n       Remedy: {REMEDY[kind]}"
         raise (_NotYet if kind in {Kind.REFUSED, Kind.TIMEOUT, Kind.CLOSED} else TargetError)(failed) from error
     if answer.status_code != 200:
@@ -85,6 +81,16 @@ def _model(client: httpx.Client, url: str, wanted: str | None) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise TargetError(f"{page} is not an OpenAI model list\n       Remedy: {REMEDY[Kind.NOT_OPENAI]}") from error
     return _chosen(models, wanted, page)
+
+
+def _kind_of(error: BaseException) -> Kind:
+    """By the system's own error, which lies some causes below the one of the HTTP library."""
+    if isinstance(error, httpx.TimeoutException):
+        return Kind.TIMEOUT
+    below: BaseException | None = error
+    while below is not None and not isinstance(below, OSError):
+        below = below.__cause__ or below.__context__
+    return Kind.OTHER if below is None else of_exception(below).kind
 
 
 def _chosen(models: list[str], wanted: str | None, page: str) -> str:

@@ -182,7 +182,7 @@ def write_run(folder: Path, info: RunInfo) -> None:
 
 def read_run(folder: Path) -> RunInfo:
     """Raises RunFolderError."""
-    content = _read_json(folder / "run.json")
+    content = read_json(folder / "run.json")
     if content.get("format") != FORMAT:
         raise RunFolderError(f"{folder / 'run.json'} has format {content.get('format')!r}, expected {FORMAT!r}")
     targets = tuple(Target(t["name"], t["url"], tuple(t.get("metrics", ()))) for t in content["targets"])
@@ -191,7 +191,7 @@ def read_run(folder: Path) -> RunInfo:
 
 def read_generator(folder: Path, target: str) -> GeneratorReport | None:
     path = folder / f"generator-{target}.json"
-    return GeneratorReport(**_read_json(path)) if path.exists() else None
+    return GeneratorReport(**read_json(path)) if path.exists() else None
 
 
 def requests_file(folder: Path, target: str) -> Path:
@@ -203,7 +203,7 @@ def read_requests(folder: Path, target: str) -> tuple[RequestRecord, ...]:
     return tuple(sorted(read_rows(requests_file(folder, target), RequestRecord), key=lambda record: record.at))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:

@@ -22,7 +22,14 @@ from loadtests.records import RunFolderError, RunInfo, Target, requests_file, wr
 from loadtests.sampling import Sampler
 
 OnProgress: TypeAlias = Callable[[str, Progress], None]
+
+
+class EnoughSeen(Exception):
+    """Raised by an `on_progress` to end the run early, as Ctrl-C would."""
+
+
 LEAD_SECONDS: Final = 0.5
+WORKERS_LEAD_SECONDS: Final = 4.0
 POLL_SECONDS: Final = 0.1
 
 
@@ -83,7 +90,7 @@ def run(
         ]
         for generator in generators:
             generator.await_ready()
-        start = time.time() + LEAD_SECONDS
+        start = time.time() + (WORKERS_LEAD_SECONDS if options.expect_workers else LEAD_SECONDS)
         info = RunInfo(
             name=plan.name,
             started_at=start,
@@ -100,7 +107,7 @@ def run(
         stack.enter_context(Sampler(info, folder, options.sample_seconds))
         try:
             _follow(generators, on_progress)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EnoughSeen):
             info = replace(info, interrupted=True)
             write_run(folder, info)
     return info

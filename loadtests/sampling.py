@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 
@@ -18,6 +18,8 @@ from loadtests.records import CounterWindow, RunInfo, Sample, Target, write_rows
 
 POSITIONS: Final = 7
 PAGE_SECONDS: Final = 5.0
+WARMUP: Final = "warm-up"
+DRAIN: Final = "drain"
 _FAMILIES: Final = {
     "vllm:spec_decode_num_drafts_total": "drafts",
     "vllm:spec_decode_num_draft_tokens_total": "draft_tokens",
@@ -156,32 +158,40 @@ class Sampler:
 
     def _run(self) -> None:
         pages = {target.name: Pages(target) for target in self._targets}
+        spans = _spans(self._info.plan)
         gathered: dict[str, list[Counters]] = {name: [] for name in pages}
         last = began = 0.0
-        label = self._label(0.0)
+        ending = False
+        self._stop.wait(max(0.0, -self._now()))
         for page in pages.values():
             page.counted()
-        while True:
-            ending = self._stop.wait(self._every)
-            now = time.time() - self._info.started_at
+        while not ending:
+            end, label = spans[0]
+            ending = self._stop.wait(max(0.0, min(self._every, end - self._now())))
+            now = self._now()
             for name, page in pages.items():
                 counted = page.counted()
                 gathered[name].append(counted)
                 write_rows(self._folder / "series.jsonl", [sample(name, now, max(now - last, 1e-3), counted)])
             last = now
-            if ending or self._label(now) != label:
+            if ending or now >= end:
                 rows = [window(name, label, began, now, total(parts)) for name, parts in gathered.items()]
                 write_rows(self._folder / "counters.jsonl", rows)
-                gathered, began, label = {name: [] for name in pages}, now, self._label(now)
-            if ending:
-                break
+                gathered, began = {name: [] for name in pages}, now
+                spans = spans[1:] or spans
         for page in pages.values():
             page.close()
 
-    def _label(self, seconds: float) -> str:
-        begun = 0.0
-        for phase in self._info.plan["phases"]:
-            begun += phase["seconds"]
-            if seconds < begun:
-                return str(phase["name"])
-        return "drain"
+    def _now(self) -> float:
+        return time.time() - self._info.started_at
+
+
+def _spans(plan: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """End and label of each part of the run whose counters are told apart: warm-up, phases, drain."""
+    warmup, begun = float(plan.get("warmupSeconds", 0.0)), 0.0
+    found = [(warmup, WARMUP)] if warmup else []
+    for phase in plan["phases"]:
+        begun += float(phase["seconds"])
+        if begun > warmup:
+            found.append((begun, str(phase["name"])))
+    return [*found, (float("inf"), DRAIN)]

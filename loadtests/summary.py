@@ -22,6 +22,7 @@ from loadtests.records import (
     read_run,
     write_json,
 )
+from loadtests.sampling import DRAIN, WARMUP
 from loadtests.stats import Estimate, Observed, as_dict, percentile, relative_gain, weighted_mean
 
 LATE_SHARE: Final = 0.01
@@ -87,7 +88,7 @@ def summarise(folder: Path) -> Summary:
     info = read_run(folder)
     chance = np.random.default_rng(_SEED)
     records = {t.name: [r for r in read_requests(folder, t.name) if not r.warmup] for t in info.targets}
-    windows = list(read_rows(folder / "counters.jsonl", CounterWindow))
+    windows = [w for w in read_rows(folder / "counters.jsonl", CounterWindow) if w.label not in {WARMUP, DRAIN}]
     targets = {
         name: _target(name, rows, info, [w for w in windows if w.target == name], read_generator(folder, name), chance)
         for name, rows in records.items()
@@ -204,12 +205,14 @@ def _target(  # noqa: PLR0917 - one argument per file of the folder
 
 
 def phase_seconds(info: RunInfo) -> Mapping[str, float]:
-    """Seconds of each phase that count, warm-up taken off."""
-    warmup, begun, spans = float(info.plan.get("warmupSeconds", 0.0)), 0.0, {}
+    """Seconds of each phase that count, warm-up taken off; phases of one name (blocks of a sweep) are added up."""
+    warmup, begun = float(info.plan.get("warmupSeconds", 0.0)), 0.0
+    spans: dict[str, float] = {}
     for phase in info.plan["phases"]:
         end = begun + float(phase["seconds"])
-        if end > warmup:
-            spans[str(phase["name"])] = end - max(begun, warmup)
+        counted = phase.get("countedSeconds", end - max(begun, warmup))
+        if counted > 0:
+            spans[str(phase["name"])] = spans.get(str(phase["name"]), 0.0) + counted
         begun = end
     return spans
 

@@ -22,7 +22,6 @@ from loadtests.records import GeneratorReport, RequestRecord, json_line, request
 
 CLOSED: Final = MixedUser
 WORKERS_SECONDS: Final = 300.0
-LEAD_SECONDS: Final = 3.0
 _USERS: Final[list[type[PlanUser]]] = [MixedUser, ArrivalUser]
 
 
@@ -98,14 +97,14 @@ def run_master(job: Job) -> None:
     runner.register_message("specdec_records", gathered.take)
     _await_workers(runner, job)
     say(READY)
-    start = max(_told_start(), time.time() + LEAD_SECONDS)
+    start = _told_start()
     for client_id in list(runner.clients):
         share = runner.get_worker_index(client_id)  # type: ignore[no-untyped-call]
         told = {"job": asdict(job), "start": start, "share": share, "shares": job.expect_workers}
         runner.send_message("specdec_job", told, client_id=client_id)
     PlanUser.session = Session(job, environment)  # the master sends nothing, but it counts the users
     PlanUser.session.start_at(start)
-    gevent.sleep(LEAD_SECONDS / 3)
+    gevent.sleep(1)  # let the job reach the workers before their users
     _start(runner, PlanUser.session, job.expect_workers)
     gathered.follow(PlanUser.session)
     runner.quit()

@@ -63,13 +63,19 @@ class Session:
         """A number for a closed-loop user that no user of any worker shares."""
         return next(self._numbers) * self.shares + self.share
 
-    def send(self, request: PlannedRequest) -> RequestRecord:
+    def prepare(self, request: PlannedRequest) -> bytes:
+        """The request's body. Long prompts take milliseconds to make: do it before the moment to send."""
+        return json.dumps(body(self.plan, request, self.job.model, self.job.salt)).encode()
+
+    def send(self, request: PlannedRequest, content: bytes) -> RequestRecord:
         """Send, wait for the end, record. Never raises but for being stopped, which is recorded too."""
         self.in_flight += 1
         self._sent += 1
         at = self.now()
+        if request.at_seconds is not None:
+            self.punctuality.sent((at - request.at_seconds) * 1e3)
         try:
-            record = self._attempt(request, at)
+            record = self._attempt(request, content, at)
         except gevent.GreenletExit:
             self._finished(self._record(request, at, _failed(Kind.UNFINISHED, "stopped at the end of the run", None)))
             raise
@@ -88,10 +94,7 @@ class Session:
         late = round(self.punctuality.late_share, 5)
         return Progress(round(self.now(), 1), self._sent, self._done, self._failed, self._tokens, late)
 
-    def _attempt(self, request: PlannedRequest, at: float) -> RequestRecord:
-        content = json.dumps(body(self.plan, request, self.job.model, self.job.salt)).encode()
-        if request.at_seconds is not None:
-            self.punctuality.sent((self.now() - request.at_seconds) * 1e3)
+    def _attempt(self, request: PlannedRequest, content: bytes, at: float) -> RequestRecord:
         try:
             measured = self._client.stream(self._route, content, {DOMAIN_HEADER: request.domain})
         except RequestError as error:

@@ -43,7 +43,7 @@ class MixedUser(PlanUser):
         for request in closed_loop(self.session.plan, number, phase, self.mix):
             if self.session.now() >= until:
                 return
-            record = self.session.send(request)
+            record = self.session.send(request, self.session.prepare(request))
             # a server that is down refuses within microseconds: do not turn that into a busy loop
             gevent.sleep(max(think_seconds, 0.2 if record.failure else 0.0))
 
@@ -81,8 +81,9 @@ class ArrivalUser(PlanUser):
 
     def _send(self, pool: Pool, request: PlannedRequest) -> None:
         assert request.at_seconds is not None
+        content = self.session.prepare(request)
         self.session.wait_until(request.at_seconds)
         if len(pool) >= max(1, self.session.plan.max_in_flight // self.session.shares):
             self.session.refuse(request)
         else:
-            pool.spawn(self.session.send, request)
+            pool.spawn(self.session.send, request, content)

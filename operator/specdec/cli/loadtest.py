@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_worker(commands)
+    _add_sweep(commands)
+    _add_peak(commands)
     _add_report(commands)
     _add_check(commands)
     _add_compare(commands)
@@ -65,6 +68,47 @@ def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_command("worker_command"))
 
 
+def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("sweep", help="K = 0..7, schedules and Auto against each other, in blocks")
+    _add_targets(parser)
+    _add_switch(parser)
+    parser.add_argument("--arms", default="0-7", help="e.g. 0-7,auto,mine=schedule.json (default %(default)s)")
+    parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="what each arm does in each block")
+    parser.add_argument("--blocks", type=int, default=5, metavar="N", help="how often each arm runs")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; an unfinished sweep goes on")
+    parser.add_argument("--baseline", metavar="ARM", help="what others are compared with (K0 where it is an arm)")
+    parser.add_argument("--seed", type=int, help="instead of the plan's")
+    _add_conditions(parser)
+    parser.set_defaults(run=_command("sweep_command", "arm_commands"), expect_workers=0, bind_port=5557)
+
+
+def _add_peak(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("peak", help="the highest rate at which the objectives are met")
+    _add_targets(parser)
+    _add_switch(parser)
+    parser.add_argument("--arms", help="search once per arm of one target")
+    parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="its first phase is what is sent")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--share", type=float, default=0.95, help="of requests that must be good (default %(default)s)")
+    parser.add_argument("--low", type=float, default=0.5, metavar="RATE", help="requests per second")
+    parser.add_argument("--high", type=float, default=512.0, metavar="RATE")
+    parser.add_argument("--precision", type=float, default=0.05, metavar="SHARE")
+    parser.add_argument("--trial-seconds", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--seed", type=int, help="instead of the plan's")
+    parser.set_defaults(run=_command("peak_command", "arm_commands"), expect_workers=0, bind_port=5557, baseline=None)
+
+
+def _add_switch(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how arms are switched", "live at the engines, by kubectl, or live while paused")
+    group.add_argument("--engine", action="append", default=[], metavar="URL", help="an engine's own URL; repeatable")
+    group.add_argument(
+        "--control-token-file", type=Path, metavar="FILE", help="else the variable SPECDEC_CONTROL_TOKEN is read"
+    )
+    group.add_argument("--resource", metavar="NAME", help="the SpeculativeDeployment")
+    group.add_argument("--namespace", "-n", default="default")
+    group.add_argument("--kubeconfig", metavar="FILE")
+
+
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("report", help="make the report of a run or of a sweep")
     parser.add_argument("out", type=Path, metavar="DIR")
@@ -85,20 +129,20 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_command("compare_command"))
 
 
-def _command(name: str) -> Command:
-    """The function of that name in `loadtests.commands`, imported when it is called."""
+def _command(name: str, module: str = "commands") -> Command:
+    """The function of that name in a module of `loadtests`, imported when it is called."""
 
     def run(arguments: argparse.Namespace) -> int:
         # found, not imported: importing locust would patch the standard library of this process
-        missing = [module for module in _NEEDED if importlib.util.find_spec(module) is None]
+        missing = [needed for needed in _NEEDED if importlib.util.find_spec(needed) is None]
         if missing:
             raise Failure(
                 f"{', '.join(missing)} not installed; load tests are an extra: pip install 'specdec[loadtest]'"
             )
-        from loadtests import commands, errors
+        from loadtests import errors
 
         try:
-            return int(getattr(commands, name)(arguments))
+            return int(getattr(importlib.import_module(f"loadtests.{module}"), name)(arguments))
         except errors.KNOWN as error:
             raise Failure(str(error)) from error
 
