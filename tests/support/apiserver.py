@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.cluster import tools
+from tests.cluster import audit, tools
 
 ADMIN: Final = "test-admin"
 READY_LIMIT_SECONDS: Final = 90
 STOP_LIMIT_SECONDS: Final = 15
-WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _AUDIT_POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -164,17 +163,11 @@ class ApiServer:
         """Each request that was answered so far, in the audit log's own form (audit.k8s.io/v1 Event)."""
         if not self._audit:
             raise RuntimeError("this ApiServer keeps no audit log; make it with audit=True")
-        log = self.folder / "audit.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [json.loads(line) for line in lines]
+        return audit.events(self.folder / "audit.log")
 
     def writes(self, user: str | None = None) -> list[dict[str, Any]]:
         """The audit events that changed something, of `user` or of all."""
-        return [
-            event
-            for event in self.audit_events()
-            if event["verb"] in WRITES and (user is None or event["user"]["username"] == user)
-        ]
+        return audit.writes(self.audit_events(), user)
 
     def _prepare(self) -> None:
         subprocess.run(
