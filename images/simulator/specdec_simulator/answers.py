@@ -73,9 +73,12 @@ class Shape:
 
 
 class _Answer:
-    """What both sinks share. done: nothing more will be written. first_word: see `words`."""
+    """What both sinks share. done: nothing more will be written. first_word: see `words`.
 
-    __slots__ = ("_first_word", "_prompt_tokens", "_send", "_shape", "_told", "done")
+    status, content_length: of the answer as it went out, None and 0 when it did not.
+    """
+
+    __slots__ = ("_first_word", "_prompt_tokens", "_send", "_shape", "_told", "content_length", "done", "status")
 
     def __init__(self, send: Send, shape: Shape, *, prompt_tokens: int, first_word: int) -> None:
         self._send = send
@@ -84,6 +87,8 @@ class _Answer:
         self._first_word = first_word
         self._told = 0
         self.done = False
+        self.status: int | None = None
+        self.content_length = 0
 
     def _usage(self) -> dict[str, int]:
         total = self._prompt_tokens + self._told
@@ -142,6 +147,7 @@ class StreamedAnswer(_Answer):
         message = {"type": "http.response.body", "body": self._pending, "more_body": more}
         messages: list[Message] = [message] if self._started else [_START_STREAM, message]
         sent = _push(self._send, messages)
+        self.status = 200
         self._started = self._started or sent > 0
         if sent == len(messages):
             self._pending = b""
@@ -168,6 +174,7 @@ class WholeAnswer(_Answer):
         if self.done:
             return
         self.done = True
+        self.status, self.content_length = status, len(body)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         messages: list[Message] = [start, {"type": "http.response.body", "body": body}]

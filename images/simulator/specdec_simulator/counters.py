@@ -91,13 +91,18 @@ class Counters:
         self.request_prompt_tokens = Histogram(tokens)
         self.request_generation_tokens = Histogram(tokens)
         self.request_max_tokens = Histogram(tokens)
-        self.request_preemptions = Histogram((1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0))
+        self.request_n = Histogram((1.0, 2.0, 5.0, 10.0, 20.0))
+        self.request_preemptions = Histogram((1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0))
         self.cells: dict[CellKey, Cell] = {}
         self.busy_seconds = 0.0
 
     @property
     def drafts(self) -> int:
         return sum(self.accepted)
+
+    def accepted_per_position(self) -> list[int]:
+        """Shape (POSITIONS,)."""
+        return at_least(self.accepted)
 
     def cell(self, key: CellKey) -> Cell:
         found = self.cells.get(key)

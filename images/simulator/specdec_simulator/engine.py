@@ -253,4 +253,5 @@ class Engine:
         counters.request_prompt_tokens.observe(request.prompt_tokens)
         counters.request_generation_tokens.observe(request.generated)
         counters.request_max_tokens.observe(request.max_tokens)
+        counters.request_n.observe(1)
         counters.request_preemptions.observe(request.preemptions)

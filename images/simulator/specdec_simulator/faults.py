@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from specdec_simulator.acceptance import ProfileError
+from specdec_simulator.exposition import CONTENT_TYPE
 from specdec_simulator.simulator import Simulator
 
 METRICS_FAULTS: Final = frozenset({"lost", "hang", "garbage", "huge", "negative"})
@@ -45,8 +46,7 @@ class Faults:
         if self._metrics == "hang":
             await asyncio.Event().wait()
         page = {"garbage": _GARBAGE, "huge": _HUGE, "negative": _NEGATIVE}.get(self._metrics or "")
-        media = "text/plain; version=0.0.4; charset=utf-8"
-        return Response(page or self._simulator.metrics(), headers={"content-type": media})
+        return Response(page or self._simulator.metrics(), headers={"content-type": CONTENT_TYPE})
 
     async def _handle(self, request: Request) -> Response:
         try:

@@ -1,151 +1,134 @@
-"""Write the metrics page: vLLM's families by name, type and label, the exact counters, and the simulator's own.
-
-Written by hand because prometheus_client would hold the engine up for milliseconds at every scrape.
-"""
+"""The metrics page: vLLM 0.33's families by name, type and label; what a simulation has no figure for stays 0."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from prometheus_client import REGISTRY, generate_latest
+from specdec_simulator.counters import Counters
+from specdec_simulator.exposition import Page, label
 
-from specdec_simulator.buckets import BATCH_LABELS
-from specdec_simulator.counters import CellKey, Counters, Histogram, at_least
-
-Labels = Mapping[str, str]
+# The text of `cache_config_info`'s labels that nothing here sets.
+_CACHE_DEFAULTS: Final = {
+    "_block_size_resolved": "True", "cache_dtype": "auto", "cache_hit_alignment_tokens": "None",
+    "enable_mamba_shared_prefix_checkpoint": "False", "enable_prefix_caching": "True", "gpu_memory_utilization": "0.92",
+    "hash_block_size": "None", "is_attention_free": "False", "kv_cache_dtype_skip_layers": "[]",
+    "kv_cache_layout": "None", "kv_cache_max_concurrency": "None", "kv_cache_memory_bytes": "None",
+    "kv_offloading_backend": "native", "kv_offloading_size": "None", "kv_sharing_fast_prefill": "False",
+    "mamba_block_size": "None", "mamba_cache_dtype": "auto", "mamba_cache_mode": "none",
+    "mamba_page_size_padded": "None", "mamba_ssm_cache_dtype": "auto", "num_cpu_blocks": "None",
+    "num_gpu_blocks_override": "None", "prefix_cache_retention_interval": "0", "prefix_caching_hash_algo": "sha256",
+    "prefix_match_unit": "None", "replayssm_buffer_len": "16", "simple_cpu_offload_num_blocks": "None",
+    "skip_page_size_padded": "None", "sliding_window": "None", "swa_bounded_replay": "True",
+    "use_kda_recoverssm": "False", "use_replayssm": "False", "user_specified_block_size": "True",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What the page says beside the counters. lag, slipped: of the simulated clock, seconds."""
+    """What the page says beside the counters."""
 
     running: int
     waiting: int
     kv_usage: float
-    lag_seconds: float
-    max_lag_seconds: float
-    slipped_seconds: float
-    schedule_revision: int
-    schedule_changed_at: float
+    kv_blocks: int
+    block_size: int
 
 
-class Page:
-    """Collects families in order. labels: on every sample of vLLM's families."""
-
-    def __init__(self, labels: Labels, created: float) -> None:
-        self._labels = dict(labels)
-        self._created = created
-        self._lines: list[str] = []
-
-    def gauge(self, name: str, help_text: str, values: Iterable[tuple[Labels, float]] | float) -> None:
-        self._head(name, help_text, "gauge")
-        self._samples(name, [({}, values)] if isinstance(values, (int, float)) else values)
-
-    def counter(
-        self, name: str, help_text: str, values: Sequence[tuple[Labels, float]] | float, *, created: bool = True
-    ) -> None:
-        """`name` without `_total`; a gauge `_created` follows, as prometheus_client writes it."""
-        samples = [({}, values)] if isinstance(values, (int, float)) else values
-        self._head(f"{name}_total", help_text, "counter")
-        self._samples(f"{name}_total", samples)
-        if created:
-            self._head(f"{name}_created", help_text, "gauge")
-            self._samples(f"{name}_created", [(labels, self._created) for labels, _ in samples])
-
-    def histogram(self, name: str, help_text: str, histogram: Histogram) -> None:
-        self._head(name, help_text, "histogram")
-        total = 0
-        for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-            total += count
-            upper = "+Inf" if bound == float("inf") else repr(float(bound))
-            self._samples(f"{name}_bucket", [({"le": upper}, total)])
-        self._samples(f"{name}_count", [({}, histogram.count)])
-        self._samples(f"{name}_sum", [({}, histogram.sum)])
-        self._head(f"{name}_created", help_text, "gauge")
-        self._samples(f"{name}_created", [({}, self._created)])
-
-    def text(self) -> bytes:
-        return "\n".join([*self._lines, ""]).encode()
-
-    def _head(self, name: str, help_text: str, kind: str) -> None:
-        self._lines += (f"# HELP {name} {help_text}", f"# TYPE {name} {kind}")
-
-    def _samples(self, name: str, values: Iterable[tuple[Labels, float]]) -> None:
-        for extra, value in values:
-            labels = ",".join(f'{key}="{text}"' for key, text in sorted((self._labels | dict(extra)).items()))
-            self._lines.append(f"{name}{{{labels}}} {float(value)!r}")
+def model_labels(model: str) -> str:
+    return f'engine="0",{label("model_name", model)}'
 
 
-def write(
-    labels: Labels, counters: Counters, gauges: Gauges, *, speculates: bool, contract: bool, start_k: int
-) -> bytes:
-    """The whole page. speculates: with vLLM's families of speculative decoding; contract: with the exact counters."""
-    page = Page(labels, counters.created)
-    if speculates:
+def vllm_families(model: str, counters: Counters, gauges: Gauges, start_k: int) -> bytes:
+    """start_k: 0 without speculation, then its families are absent."""
+    page = Page(model_labels(model), counters.created)
+    if start_k:
         _speculation(page, counters, start_k)
     _load(page, gauges)
+    _caches(page, counters)
     _tokens(page, counters)
+    _requests(page, counters)
     _latencies(page, counters)
-    text = generate_latest(REGISTRY) + page.text()
-    if contract:
-        text += _exact(labels, counters, gauges)
-    return text + _simulator(labels, counters, gauges)
+    rejections, config = Page(label("model_name", model), counters.created), Page('engine="0"', counters.created)
+    _rejections(rejections)
+    info = [(_cache_config(gauges), 1)]
+    config.gauge("vllm:cache_config_info", "Information of the LLMEngine CacheConfig", info)
+    return page.text() + rejections.text() + config.text()
+
+
+def _each(name: str, values: Mapping[str, float]) -> list[tuple[str, float]]:
+    return [(label(name, text), value) for text, value in values.items()]
 
 
 def _speculation(page: Page, counters: Counters, start_k: int) -> None:
-    per_position = at_least(counters.accepted)
+    per_position = counters.accepted_per_position()
     page.counter("vllm:spec_decode_num_drafts", "Number of spec decoding drafts.", counters.drafts)
     page.counter("vllm:spec_decode_num_draft_tokens", "Number of draft tokens.", counters.draft_tokens)
     page.counter("vllm:spec_decode_num_accepted_tokens", "Number of accepted tokens.", sum(per_position))
     page.counter(
         "vllm:spec_decode_num_accepted_tokens_per_pos",
         "Accepted tokens per draft position.",
-        [({"position": str(position)}, per_position[position]) for position in range(start_k)],
+        _each("position", {str(position): per_position[position] for position in range(start_k)}),
     )
 
 
 def _load(page: Page, gauges: Gauges) -> None:
     page.gauge("vllm:num_requests_running", "Number of requests in model execution batches.", gauges.running)
     page.gauge("vllm:num_requests_waiting", "Number of requests waiting to be processed.", gauges.waiting)
-    page.gauge(
-        "vllm:num_requests_waiting_by_reason",
-        "Number of waiting requests by reason.",
-        [({"reason": "capacity"}, gauges.waiting), ({"reason": "deferred"}, 0)],
-    )
-    page.gauge(
-        "vllm:engine_sleep_state",
-        "Engine sleep state.",
-        [({"sleep_state": state}, state == "awake") for state in ("awake", "weights_offloaded", "discard_all")],
-    )
+    reasons = {"capacity": gauges.waiting, "deferred": 0}
+    page.gauge("vllm:num_requests_waiting_by_reason", "Waiting requests by reason.", _each("reason", reasons))
+    states = {"awake": 1, "weights_offloaded": 0, "discard_all": 0}
+    page.gauge("vllm:engine_sleep_state", "Engine sleep state.", _each("sleep_state", states))
     page.gauge("vllm:kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", gauges.kv_usage)
 
 
-def _tokens(page: Page, counters: Counters) -> None:
+def _caches(page: Page, counters: Counters) -> None:
     page.counter("vllm:prefix_cache_queries", "Prefix cache queries, in tokens.", counters.prompt_tokens)
-    page.counter("vllm:prefix_cache_hits", "Prefix cache hits, in tokens.", 0)
+    for name in ("prefix_cache_hits", "external_prefix_cache_queries", "external_prefix_cache_hits"):
+        page.counter(f"vllm:{name}", f"{name.replace('_', ' ').capitalize()}, in tokens.", 0)
+    for name in ("mm_cache_queries", "mm_cache_hits"):
+        page.counter(f"vllm:{name}", f"{name.replace('_', ' ').capitalize()}, in items.", 0)
+
+
+def _cache_config(gauges: Gauges) -> str:
+    size = str(gauges.block_size)
+    config = _CACHE_DEFAULTS | {
+        "block_size": size,
+        "effective_attention_block_size": size,
+        "num_gpu_blocks": str(gauges.kv_blocks),
+        "kv_cache_size_tokens": str(gauges.kv_blocks * gauges.block_size),
+    }
+    return ",".join(label(name, text) for name, text in config.items())
+
+
+def _tokens(page: Page, counters: Counters) -> None:
+    for what in ("flops", "read_bytes", "write_bytes"):
+        page.counter(f"vllm:estimated_{what}_per_gpu", f"Estimated {what.replace('_', ' ')} per GPU.", 0)
     page.counter("vllm:num_preemptions", "Cumulative number of preemption from the engine.", counters.preemptions)
     page.counter("vllm:prompt_tokens", "Number of prefill tokens processed.", counters.prompt_tokens)
-    sources = ("local_compute", "local_cache_hit", "external_kv_transfer")
-    page.counter(
-        "vllm:prompt_tokens_by_source",
-        "Number of prompt tokens by source.",
-        [({"source": source}, counters.prompt_tokens * (source == "local_compute")) for source in sources],
-    )
-    page.counter("vllm:prompt_tokens_cached", "Number of cached prompt tokens.", 0)
+    sources = {"local_compute": counters.prompt_tokens, "local_cache_hit": 0, "external_kv_transfer": 0}
+    page.counter("vllm:prompt_tokens_by_source", "Number of prompt tokens by source.", _each("source", sources))
+    page.counter("vllm:prompt_tokens_cached", "Number of cached prompt tokens (local + external).", 0)
+    tiers = dict.fromkeys(("device", "host", "p2p", "disk", "external_unspecified"), 0)
+    page.counter("vllm:prompt_tokens_cached_by_source", "Cached prompt tokens by tier.", _each("source", tiers))
     page.counter("vllm:generation_tokens", "Number of generation tokens processed.", counters.generated_tokens)
-    page.counter(
-        "vllm:request_success",
-        "Count of successfully processed requests.",
-        [({"finished_reason": reason}, count) for reason, count in counters.finished.items()],
-    )
-    page.histogram("vllm:request_prompt_tokens", "Prefill tokens of a request.", counters.request_prompt_tokens)
-    page.histogram(
-        "vllm:request_generation_tokens", "Generation tokens of a request.", counters.request_generation_tokens
-    )
     page.histogram("vllm:iteration_tokens_total", "Number of tokens per engine_step.", counters.step_tokens)
-    page.histogram("vllm:request_params_max_tokens", "The max_tokens request parameter.", counters.request_max_tokens)
-    page.histogram("vllm:request_num_preemptions", "Preemptions of a request.", counters.request_preemptions)
+
+
+def _requests(page: Page, counters: Counters) -> None:
+    finished = _each("finished_reason", counters.finished)
+    page.counter("vllm:request_success", "Count of successfully processed requests.", finished)
+    for name, help_text, histogram in (
+        ("request_prompt_tokens", "Number of prefill tokens processed.", counters.request_prompt_tokens),
+        ("request_generation_tokens", "Number of generation tokens processed.", counters.request_generation_tokens),
+        ("request_max_num_generation_tokens", "Generation tokens requested.", counters.request_generation_tokens),
+        ("request_params_n", "The n request parameter.", counters.request_n),
+        ("request_params_max_tokens", "The max_tokens request parameter.", counters.request_max_tokens),
+        ("request_num_preemptions", "Times a request was preempted.", counters.request_preemptions),
+        ("request_prefill_kv_computed_tokens", "KV tokens computed in prefill.", counters.request_prompt_tokens),
+    ):
+        page.histogram(f"vllm:{name}", help_text, histogram)
 
 
 def _latencies(page: Page, counters: Counters) -> None:
@@ -159,55 +142,9 @@ def _latencies(page: Page, counters: Counters) -> None:
         ("request_prefill_time", counters.prefill_time),
         ("request_decode_time", counters.decode_time),
     ):
-        page.histogram(f"vllm:{name}_seconds", f"Histogram of {name.replace('_', ' ')} in seconds.", histogram)
+        page.histogram(f"vllm:{name}_seconds", f"{name.replace('_', ' ').capitalize()} in seconds.", histogram)
 
 
-def _exact(labels: Labels, counters: Counters, gauges: Gauges) -> bytes:
-    page = Page(labels, counters.created)
-    cells = [(_cell_labels(key), key[0], counts) for key, counts in sorted(counters.cells.items())]
-    for name, help_text, attribute in (
-        ("steps", "Engine steps.", "steps"),
-        ("step_seconds", "Wall time of engine steps.", "seconds"),
-        ("step_requests", "Requests scheduled, summed over steps.", "requests"),
-        ("step_prefill_tokens", "Prompt tokens computed.", "prefill_tokens"),
-        ("generated_tokens", "Tokens that reached requests.", "generated_tokens"),
-    ):
-        values = [(cell, float(getattr(counts, attribute))) for cell, _, counts in cells]
-        page.counter(f"specdec:{name}", help_text, values, created=False)
-    drafts = [(cell, k, counts.accepted) for cell, k, counts in cells if k]
-    page.counter("specdec:drafts", "Drafts verified.", [(cell, sum(a)) for cell, _, a in drafts], created=False)
-    page.counter(
-        "specdec:verified_tokens",
-        "Drafts whose token at this position was verified.",
-        [(cell | {"position": str(p)}, sum(a)) for cell, k, a in drafts for p in range(k)],
-        created=False,
-    )
-    page.counter(
-        "specdec:accepted_tokens",
-        "Drafts whose tokens up to and including this position were all accepted.",
-        [(cell | {"position": str(p)}, at_least(a)[p]) for cell, k, a in drafts for p in range(k)],
-        created=False,
-    )
-    own = Page({"engine": labels["engine"]}, counters.created)
-    own.gauge("specdec:schedule_revision", "Revision of the schedule in force.", gauges.schedule_revision)
-    own.gauge(
-        "specdec:schedule_changed_timestamp_seconds",
-        "Unix time of the last change of the schedule, 0 before the first.",
-        gauges.schedule_changed_at,
-    )
-    return page.text() + own.text()
-
-
-def _cell_labels(key: CellKey) -> dict[str, str]:
-    k, bucket, mixed = key
-    return {"k": str(k), "batch": BATCH_LABELS[bucket], "phase": "mixed" if mixed else "decode"}
-
-
-def _simulator(labels: Labels, counters: Counters, gauges: Gauges) -> bytes:
-    page = Page({"engine": labels["engine"]}, counters.created)
-    name = "specdec_simulator:clock"
-    page.gauge(f"{name}_lag_seconds", "How late the last step ended.", gauges.lag_seconds)
-    page.gauge(f"{name}_max_lag_seconds", "How late a step ended at most.", gauges.max_lag_seconds)
-    page.counter(f"{name}_slipped_seconds", "Time that the clock gave up.", gauges.slipped_seconds, created=False)
-    page.counter(f"{name}_busy_seconds", "Time with a step under way.", counters.busy_seconds, created=False)
-    return page.text()
+def _rejections(page: Page) -> None:
+    reasons = {"max_num_queued_reqs": 0, "max_num_queued_tokens": 0}
+    page.counter("vllm:admission_rejections", "Admission attempts rejected by a queue limit.", _each("reason", reasons))

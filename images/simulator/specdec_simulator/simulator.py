@@ -7,11 +7,12 @@ import time
 from http import HTTPStatus
 from typing import Any, Final
 
-from specdec_simulator import VLLM_VERSION, __version__, acceptance, costs, page
+from specdec_simulator import VLLM_VERSION, __version__, acceptance, costs, page, web_metrics
 from specdec_simulator.cli import ServeOptions, StartError
 from specdec_simulator.clock import EngineClock
 from specdec_simulator.counters import Counters
 from specdec_simulator.engine import Engine, EngineLimits
+from specdec_simulator.exact_page import ClockState, clock_families, exact_families
 from specdec_simulator.openai import Generation
 from specdec_simulator.request import Request, Sink
 from specdec_simulator.schedule import LiveSchedule, Put, ScheduleRefused
@@ -28,7 +29,6 @@ class Simulator:
     def __init__(self, options: ServeOptions, settings: Settings) -> None:
         self.options = options
         self.settings = settings
-        self.labels = {"engine": "0", "model_name": options.names[0]}
         self.draining = False
         self.in_flight = 0
         self.acceptance = _acceptance(options, settings)
@@ -75,21 +75,20 @@ class Simulator:
 
     def metrics(self) -> bytes:
         engine, clock = self.engine, self.clock
+        counters, schedule, limits = engine.counters, engine.schedule, engine.limits
         gauges = page.Gauges(
             running=len(engine.running),
             waiting=len(engine.waiting),
             kv_usage=engine.kv_usage,
-            lag_seconds=clock.lag_seconds,
-            max_lag_seconds=clock.max_lag_seconds,
-            slipped_seconds=clock.slipped_seconds,
-            schedule_revision=engine.schedule.revision,
-            schedule_changed_at=engine.schedule.changed_at if engine.schedule.revision else 0.0,
+            kv_blocks=limits.kv_blocks,
+            block_size=limits.block_size,
         )
-        start_k = engine.limits.start_k
-        contract = self.settings.contract
-        return page.write(
-            self.labels, engine.counters, gauges, speculates=start_k > 0, contract=contract, start_k=start_k
-        )
+        text = web_metrics.families() + page.vllm_families(self.options.names[0], counters, gauges, limits.start_k)
+        if self.settings.contract:
+            changed_at = schedule.changed_at if schedule.revision else 0.0
+            text += exact_families(page.model_labels(self.options.names[0]), counters, schedule.revision, changed_at)
+        state = ClockState(clock.lag_seconds, clock.max_lag_seconds, clock.slipped_seconds)
+        return text + clock_families(counters, state)
 
     def reset_counters(self) -> None:
         """As after a restart of the engine process behind the same server."""
