@@ -11,7 +11,8 @@ from tests.chart.rendering import NAMESPACE, Manifest, Rendered, render
 Rights = dict[tuple[str, str], frozenset[str]]
 
 WATCH = frozenset({"list", "watch"})
-OWN = WATCH | {"get", "create", "patch", "delete"}
+STATE = WATCH | {"get", "create", "patch"}
+OWN = STATE | {"delete"}
 
 SERVED: Rights = {
     ("specdec.dev", "speculativedeployments"): WATCH,
@@ -19,13 +20,13 @@ SERVED: Rights = {
     ("apps", "deployments"): OWN,
     ("", "services"): OWN,
     ("", "serviceaccounts"): OWN,
-    ("", "configmaps"): OWN,
-    ("", "secrets"): OWN,
-    ("", "persistentvolumeclaims"): OWN,
+    ("", "configmaps"): STATE,
+    ("", "secrets"): frozenset({"get", "create", "patch"}),
+    ("", "persistentvolumeclaims"): STATE,
     ("policy", "poddisruptionbudgets"): OWN,
     ("networking.k8s.io", "networkpolicies"): OWN,
     ("", "pods"): WATCH,
-    ("events.k8s.io", "events"): frozenset({"create"}),
+    ("", "events"): frozenset({"create"}),
     ("monitoring.coreos.com", "podmonitors"): frozenset({"get", "create", "patch", "delete"}),
 }
 LEASE: Rights = {("coordination.k8s.io", "leases"): frozenset({"create", "get", "update"})}

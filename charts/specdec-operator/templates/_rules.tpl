@@ -7,12 +7,19 @@
   resources: [speculativedeployments/status]
   verbs: [patch]
 # The children. Server-side apply needs `create` for an object that is not there yet, and `patch` for the rest; `get`
-# is for one whose name is taken. Secrets are also read by name: control tokens and the API keys of engines.
+# is for one whose name is taken. What holds state is never deleted: it goes with its resource.
+- apiGroups: [""]
+  resources: [configmaps, persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+# Read by name only: control tokens, and the API keys of engines.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [services, serviceaccounts, configmaps, secrets, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
@@ -26,7 +33,7 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-- apiGroups: [events.k8s.io]
+- apiGroups: [""]
   resources: [events]
   verbs: [create]
 {{- end }}
