@@ -25,6 +25,7 @@ from tests.cluster.processes import run
 Builder = Literal["buildah", "docker"]
 BUILD_LIMIT_SECONDS: Final = 3600.0
 KEPT_ARCHIVES: Final = 3
+KEPT_LAYERS: Final = 100
 CERTIFICATES: Final = Path("/etc/ssl/certs")
 
 
@@ -162,10 +163,11 @@ def _buildah(image: Image, dockerfile: Path, context: Path, target: Path) -> Non
         *("--pull-never", "--file", str(dockerfile), "--tag", image.reference, str(context)),
     ]
     _logged(command, log)
+    _bound_store(store)
     raw = target.with_suffix(".raw")
     raw.unlink(missing_ok=True)
     run(
-        *("buildah", *store, "push", "--quiet", "--disable-compression", image.reference),
+        *("buildah", *store, "push", "--quiet", image.reference),
         f"oci-archive:{raw}:{image.tag}",
         limit=BUILD_LIMIT_SECONDS,
     )
@@ -191,6 +193,12 @@ def _docker_answers() -> bool:
 def _store() -> list[str]:
     root = cache_dir() / "buildah"
     return ["--root", str(root / "store"), "--runroot", str(root / "run"), "--storage-driver", "overlay"]
+
+
+def _bound_store(store: Sequence[str]) -> None:
+    """Drop layers of earlier builds once many have piled up; the next build starts from the base again."""
+    if len(run("buildah", *store, "images", "--all", "--quiet").split()) > KEPT_LAYERS:
+        run("buildah", *store, "rmi", "--prune", "--force")
 
 
 def _logged(command: Sequence[str], log: Path) -> None:

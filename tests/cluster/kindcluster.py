@@ -138,6 +138,10 @@ def _node_image(chosen: Engine) -> tuple[str, bool]:
         changes = (f"ENTRYPOINT {json.dumps(nodeimage.ENTRYPOINT)}", "ENV container=docker")
         options = [word for change in changes for word in ("--change", change)]
         chosen.docker("import", *options, archive, own, limit=LOAD_LIMIT_SECONDS)
+        repository = own.partition(":")[0]
+        tags = chosen.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).split()
+        if earlier := [tag for tag in tags if tag != own]:
+            chosen.docker("image", "rm", *earlier, check=False)
     return own, True
 
 

@@ -22,17 +22,23 @@ _KEPT: Final = "images"
 
 
 def up(name: str, count: int, settings: ControlPlane) -> Layout:
-    """Bring the cluster up, or leave it be where it runs with as many nodes; one that is half dead starts anew."""
+    """Bring the cluster up, or leave it be where it runs; one that is half dead starts anew.
+
+    Raises ClusterError where it runs with other settings: what is on it would be lost.
+    """
     if (running := find(name)) is not None:
         daemons = ledger(running)
-        if running.count == count and daemons.daemons() and not daemons.dead():
+        if daemons.daemons() and not daemons.dead():
+            kept, wanted = _record(running.state) or {}, _wanted(running.number, count, settings)
+            if differing := [f"{key} {kept[key]} instead of {wanted[key]}" for key in kept if kept[key] != wanted[key]]:
+                raise ClusterError(f"cluster {name} runs with {', '.join(differing)}; `make cluster-down` first")
             say(f"cluster {name} is up already")
             return running
         down(name)
     _check_machine()
     images = list(system_images().values())
     say(f"starting cluster {name}: {count} nodes")
-    layout = _claim(name, count)
+    layout = _claim(name, count, settings)
     try:
         _start(layout, settings, images)
     except BaseException:
@@ -59,11 +65,8 @@ def down(name: str, *, wipe: bool = False) -> None:
 def find(name: str) -> Layout | None:
     """The cluster of this name, as it was started, or None."""
     state = state_dir(name)
-    record = state / "cluster.json"
-    if not record.exists():
-        return None
-    kept = json.loads(record.read_text())
-    return Layout(name, kept["number"], kept["count"], state)
+    kept = _record(state)
+    return Layout(name, int(kept["number"]), int(kept["count"]), state) if kept else None
 
 
 def ledger(layout: Layout) -> Ledger:
@@ -98,7 +101,17 @@ def _check_machine() -> None:
     packages.install("local")
 
 
-def _claim(name: str, count: int) -> Layout:
+def _wanted(number: int, count: int, settings: ControlPlane) -> dict[str, int | str]:
+    return {"number": number, "count": count, "audit": settings.audit, "qps": settings.qps}
+
+
+def _record(state: Path) -> dict[str, int | str] | None:
+    """How the cluster was started, or None."""
+    file = state / "cluster.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _claim(name: str, count: int, settings: ControlPlane) -> Layout:
     """Take a free number, clear what an earlier cluster left, and lay the host's cable."""
     state = state_dir(name)
     for folder in network.PRIVATE_FOLDERS:
@@ -110,7 +123,7 @@ def _claim(name: str, count: int) -> Layout:
         layout = Layout(name, number, count, state)
         _clear(layout)
         layout.logs.mkdir(parents=True, exist_ok=True)
-        (state / "cluster.json").write_text(json.dumps({"number": number, "count": count}))
+        (state / "cluster.json").write_text(json.dumps(_wanted(number, count, settings)))
         network.connect_host(layout, ledger(layout))
     return layout
 
