@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -38,6 +39,8 @@ class Metrics:
     verdicts: Counter = field(init=False)
     scrape_failures: Counter = field(init=False)
     live_failures: Counter = field(init=False)
+    condition: Gauge = field(init=False)
+    _stands: dict[Name, frozenset[tuple[str, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         def gauge(name: str, text: str, labels: tuple[str, ...] = OF_RESOURCE) -> Gauge:
@@ -70,6 +73,8 @@ class Metrics:
         self.holds = counter("holds", "Ticks that ended in a hold, by reason.", "reason")
         self.verdicts = counter("verdicts", "Moves judged, by verdict.", "verdict")
         self.scrape_failures = counter("scrape_failures", "Metrics pages not read, by reason.", "reason")
+        of_condition = (*OF_RESOURCE, "type", "status", "reason")
+        self.condition = gauge("condition", "1 for each condition as it stands.", of_condition)
         self.live_failures = counter("live_failures", "Exchanges with the live endpoint that failed.", "error")
 
     def request(self, verb: str, code: int, seconds: float) -> None:
@@ -93,8 +98,21 @@ class Metrics:
             if value is not None:
                 gauge.labels(*labels).set(value)
 
+    def stands(self, name: Name, resource: Mapping[str, Any] | None) -> None:
+        """One series for each condition of the resource as it is stored, none when it is gone."""
+        entries = ((resource or {}).get("status") or {}).get("conditions") or ()
+        before = self._stands.pop(name, frozenset())
+        now = frozenset((name.namespace, name.name, e["type"], e["status"], e["reason"]) for e in entries)
+        for labels in before - now:
+            self.condition.remove(*labels)
+        for labels in now - before:
+            self.condition.labels(*labels).set(1)
+        if now:
+            self._stands[name] = now
+
     def forget(self, name: Name) -> None:
         """Drop the gauges of a resource that is gone."""
+        self.stands(name, None)
         gauges = (
             self.k_in_force,
             self.schedule_revision,

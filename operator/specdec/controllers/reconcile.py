@@ -59,6 +59,7 @@ class Reconciler:
         resource = parse(seen.resource)
         if not isinstance(resource, SpeculativeDeployment):
             await self.statuses.stall(seen.resource, resource)
+            self.metrics.stands(name, self.cache.seen(name).resource)
             return Again()
         standing = await self._standing(name, resource, seen)
         events = await self._accept(resource, standing, seen)
@@ -66,6 +67,7 @@ class Reconciler:
         events += await self._apply(resource, standing, seen)
         again = await self.tuner.ask(resource, standing, seen)
         await self.statuses.report(resource, standing, self.cache.seen(name))
+        self.metrics.stands(name, self.cache.seen(name).resource)
         await self.statuses.tell(seen.resource, events)
         if standing.refusals:
             raise ChildrenRefused("; ".join(f"{refusal.child}: {refusal.message}" for refusal in standing.refusals))

@@ -1,0 +1,41 @@
+"""The operator's metrics show each condition as it stands, and nothing of a resource that is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specdec.controllers.metrics import Metrics
+from specdec.kube.kinds import Name
+
+NAME = Name("team-a", "demo")
+CONDITION = "specdec_operator_condition"
+
+
+def resource(**conditions: tuple[str, str]) -> dict[str, Any]:
+    """Condition type -> (status, reason)."""
+    entries = [{"type": kind, "status": status, "reason": reason} for kind, (status, reason) in conditions.items()]
+    return {"status": {"conditions": entries}}
+
+
+def shown(metrics: Metrics) -> set[tuple[str, str, str]]:
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples if sample.name == CONDITION]
+    assert all(sample.value == 1 for sample in samples)
+    assert all((s.labels["namespace"], s.labels["name"]) == ("team-a", "demo") for s in samples)
+    return {(s.labels["type"], s.labels["status"], s.labels["reason"]) for s in samples}
+
+
+def test_a_condition_that_changes_leaves_no_trace_of_what_it_was() -> None:
+    metrics = Metrics()
+    metrics.stands(NAME, resource(Ready=("False", "ReplicasNotReady"), Stalled=("False", "Progressing")))
+    metrics.stands(NAME, resource(Ready=("True", "AllReplicasReady"), Stalled=("False", "Progressing")))
+    assert shown(metrics) == {("Ready", "True", "AllReplicasReady"), ("Stalled", "False", "Progressing")}
+
+
+def test_a_resource_that_is_gone_or_has_no_status_shows_nothing() -> None:
+    metrics = Metrics()
+    metrics.stands(NAME, resource(Ready=("True", "AllReplicasReady")))
+    metrics.forget(NAME)
+    assert not shown(metrics)
+    metrics.stands(NAME, {"spec": {}})
+    metrics.stands(NAME, None)
+    assert not shown(metrics)
