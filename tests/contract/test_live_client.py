@@ -1,0 +1,159 @@
+"""The operator's client of the live endpoint against the simulator, and its errors against whatever else answers."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from specdec.api.schedule import Schedule, Tier, constant
+from specdec.engine.errors import (
+    EngineUnavailable,
+    EngineUnreachable,
+    InvalidSchedule,
+    LiveSwitchingUnavailable,
+    ProtocolError,
+    Refused,
+    RequestTooLarge,
+    RevisionConflict,
+    Unauthorized,
+)
+from specdec.engine.live import MAX_ANSWER_BYTES, LiveClient
+from specdec.engine.target import Target
+from tests.support.simulator import SimulatedEngine, simulators
+
+
+@pytest.fixture
+def pod(simulator: SimulatedEngine) -> Target:
+    return simulator.target()
+
+
+async def revision(live: LiveClient, pod: Target) -> int:
+    return (await live.get(pod)).schedule.revision
+
+
+async def test_what_is_put_is_what_is_got(live: LiveClient, pod: Target) -> None:
+    wanted = Schedule((Tier(1, 16, 7), Tier(17, 256, 3)))
+    before = await revision(live, pod)
+    put = await live.put(pod, wanted, revision=before + 1, if_revision=before)
+    seen = await live.get(pod)
+    assert put == seen.schedule
+    assert seen.schedule.schedule(seen.limits.max_batch) == wanted
+
+
+async def test_the_off_switch_travels_both_ways(live: LiveClient, pod: Target) -> None:
+    put = await live.put(pod, constant(0, 256), revision=await revision(live, pod) + 1)
+    assert put.schedule(256) == constant(0, 256)
+
+
+async def test_it_tells_what_the_engine_can_do(live: LiveClient, pod: Target) -> None:
+    seen = await live.get(pod)
+    assert (seen.engine.name, seen.method, seen.start_num_speculative_tokens) == ("simulator", "dflash", 7)
+    assert (seen.limits.max_batch, seen.limits.graph_capture_tokens) == (256, 2048)
+    switching = seen.capability("LiveSwitching")
+    assert switching is not None
+    assert switching.status
+    assert seen.capability("TimeTravel") is None
+
+
+async def test_refusals_are_told_apart(live: LiveClient, simulator: SimulatedEngine) -> None:
+    pod, stranger = simulator.target(), Target("pod-0", "1", simulator.url, control_token="wrong")
+    now = await revision(live, pod)
+    await live.put(pod, constant(3, 256), revision=now + 1)
+    with pytest.raises(InvalidSchedule) as invalid:
+        await live.put(pod, constant(3, 128), revision=now + 2)
+    assert invalid.value.field == "entries[0].toBatch"
+    with pytest.raises(RevisionConflict):
+        await live.put(pod, constant(2, 256), revision=now + 1)
+    with pytest.raises(Unauthorized):
+        await live.get(stranger)
+
+
+async def test_an_engine_that_cannot_switch_says_why(live: LiveClient) -> None:
+    with simulators(arguments=["--data-parallel-size", "2"]) as (engine,):
+        switching = (await live.get(engine.target())).capability("LiveSwitching")
+        assert switching is not None
+        assert not switching.status
+        with pytest.raises(LiveSwitchingUnavailable, match="data parallelism") as refused:
+            await live.put(engine.target(), constant(3, 256), revision=1)
+        assert refused.value.reason == "LiveSwitchingUnavailable"
+
+
+async def test_stock_vllm_counts_as_an_engine_that_cannot_switch(live: LiveClient) -> None:
+    with simulators(settings={"CONTRACT": "0"}) as (engine,), pytest.raises(LiveSwitchingUnavailable):
+        await live.get(engine.target())
+
+
+async def test_both_keys_open_an_engine_with_an_api_key(live: LiveClient) -> None:
+    with simulators(api_key="open sesame") as (engine,):
+        assert (await live.get(engine.target())).schedule.revision == 0
+        without = Target("pod-0", "1", engine.url, control_token=engine.token)
+        with pytest.raises(Unauthorized):
+            await live.get(without)
+
+
+async def test_a_hung_engine_loop_is_unavailable_and_unchanged(live: LiveClient) -> None:
+    with simulators(settings={"FAULTS": "1"}) as (engine,):
+        engine.fault(hang=True)
+        with pytest.raises(EngineUnavailable):
+            await live.put(engine.target(), constant(3, 256), revision=1)
+        engine.heal()
+        assert (await live.get(engine.target())).schedule.revision == 0
+        assert (await live.put(engine.target(), constant(3, 256), revision=1)).revision == 1
+
+
+async def test_no_secret_is_shown(live: LiveClient, simulator: SimulatedEngine) -> None:
+    pod = Target("pod-0", "1", simulator.url, control_token="s3cret", api_key="k3y")
+    with pytest.raises(Unauthorized) as refused:
+        await live.get(pod)
+    assert "s3cret" not in f"{pod!r} {refused.value!r} {refused.value}"
+    assert "k3y" not in f"{pod!r} {refused.value!r} {refused.value}"
+
+
+# What the simulator never does, from a transport in its place.
+
+
+def said(status: int, content: bytes | object = b"") -> httpx.Response:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return httpx.Response(status, stream=httpx.ByteStream(body))
+
+
+async def exchange(answer: httpx.Response | Exception) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with LiveClient(transport=httpx.MockTransport(handle)) as client:
+        await client.put(Target("pod-0", "1", "http://pod"), constant(3, 8), revision=4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(httpx.ConnectError("refused"), EngineUnreachable, id="nobody listens"),
+        pytest.param(httpx.ReadTimeout("slow"), EngineUnreachable, id="no answer in time"),
+        pytest.param(httpx.RemoteProtocolError("gone"), EngineUnreachable, id="cut off"),
+        pytest.param(said(200, b"<html>"), ProtocolError, id="another server"),
+        pytest.param(said(200, {"revision": 4}), ProtocolError, id="half an answer"),
+        pytest.param(said(200, {"revision": 9, "off": False, "entries": []}), ProtocolError, id="mixed up"),
+        pytest.param(said(418), ProtocolError, id="a status that the contract does not know"),
+        pytest.param(said(200, b" " * (MAX_ANSWER_BYTES + 1)), ProtocolError, id="endless"),
+        pytest.param(said(413), RequestTooLarge, id="too large"),
+        pytest.param(said(503, b"upstream"), EngineUnavailable, id="a proxy's 503"),
+        pytest.param(said(401, {"error": "Unauthorized"}), Unauthorized, id="vLLM's own 401"),
+    ],
+)
+async def test_whatever_answers_becomes_an_error_of_the_tree(
+    answer: httpx.Response | Exception, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="pod-0"):
+        await exchange(answer)
+
+
+async def test_a_long_refusal_is_cut() -> None:
+    body = {"error": {"reason": "R" * 5000, "message": "M" * 100_000}}
+    with pytest.raises(Refused) as refused:
+        await exchange(said(400, body))
+    assert len(str(refused.value)) < 2000
