@@ -81,7 +81,11 @@ def parse(stored: dict[str, Any]) -> SpeculativeDeployment | tuple[Problem, ...]
     try:
         return SpeculativeDeployment.model_validate_json(json.dumps(stored), strict=True)
     except ValidationError as error:
-        return tuple(problem for detail in error.errors() for problem in _problems(detail))
+        details = [detail for detail in error.errors() if detail["loc"][:1] != ("status",)]
+    if not details:
+        # the status is ours: one that another version wrote otherwise is written anew, and no user can repair it
+        return parse({key: value for key, value in stored.items() if key != "status"})
+    return tuple(problem for detail in details for problem in _problems(detail))
 
 
 _REMEDIES: Final = {

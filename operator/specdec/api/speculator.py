@@ -80,7 +80,3 @@ class Speculator(Model):
             message="method {self.method} drafts with weights of its own; set spec.speculator.source",
         ),
     )
-
-    @property
-    def uses_weights(self) -> bool:
-        return self.source is not None

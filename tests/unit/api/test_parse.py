@@ -25,6 +25,14 @@ def test_every_problem_is_told_at_once() -> None:
     assert {problem.path for problem in problems} == {"spec.tuning.max", "spec.tuning.speed", "spec.engine.image"}
 
 
+def test_a_status_that_another_version_wrote_is_no_problem_of_the_users() -> None:
+    parsed = parse({**stored(), "status": {"replicas": "three"}})
+    assert isinstance(parsed, SpeculativeDeployment)
+    assert parsed.status.replicas is None
+    problems = parse({**stored(tuning={"max": 9}), "status": {"replicas": "three"}})
+    assert [problem.path for problem in problems] == ["spec.tuning.max"]  # type: ignore[union-attr]
+
+
 def test_what_has_no_spec_is_a_problem_and_no_crash() -> None:
     assert parse({"metadata": {"name": "demo"}}) == parse({"metadata": {"name": "demo"}, "kind": "Odd"})
     assert [str(problem) for problem in parse({"metadata": {"name": "demo"}})] == ["spec: is missing; set it"]
