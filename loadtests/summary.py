@@ -220,8 +220,10 @@ def phase_seconds(info: RunInfo) -> Mapping[str, float]:
 def _per_position(windows: list[CounterWindow], drafts: float) -> tuple[float, ...]:
     if not drafts:
         return ()
-    columns = zip(*(w.accepted_per_position for w in windows), strict=True)
-    return tuple(sum(column) / drafts for column in columns)
+    shares = [sum(column) / drafts for column in zip(*(w.accepted_per_position for w in windows), strict=True)]
+    while shares and shares[-1] == 0:  # beyond K nothing was drafted: not observed, rather than never accepted
+        shares.pop()
+    return tuple(shares)
 
 
 def _late_share(report: GeneratorReport) -> float:

@@ -13,7 +13,8 @@ from loadtests.report.data import View
 from loadtests.report.style import INK, RC, REFERENCE, WIDTH_INCHES, Look, bare
 from loadtests.stats import Estimate
 
-_WORDS_PER_LINE = 14
+_LETTERS_PER_LINE = 14
+_ROOM_FOR_FIGURES = 0.15
 
 
 def grouped_bars(
@@ -31,9 +32,15 @@ def grouped_bars(
         width = 0.8 / len(names)
         for place, name in enumerate(names):
             offset = (place - (len(names) - 1) / 2) * width
-            _bars(axes, [figures[name].get(group) for group in groups], offset, width * 0.92, look.colour(name))
-            axes.containers[-1].set_label(name)
-            for bar, group in zip(axes.patches[-len(groups) :], groups, strict=True):
+            bars = axes.bar(
+                np.arange(len(groups)) + offset,
+                [0.0 if (e := figures[name].get(group)) is None else e.value for group in groups],
+                width * 0.92,
+                color=look.colour(name),
+                label=name,
+            )
+            _annotate(axes, [figures[name].get(group) for group in groups], offset, width)
+            for bar, group in zip(bars, groups, strict=True):
                 bar.set_gid(f"data-{key}-{name}-{groups.index(group)}")
         axes.set_xticks(range(len(groups)), [_wrapped(group) for group in groups])
         axes.set_title(title)
@@ -44,13 +51,12 @@ def grouped_bars(
         return figure
 
 
-def _bars(axes: Axes, estimates: Sequence[Estimate | None], offset: float, width: float, colour: str) -> None:
+def _annotate(axes: Axes, estimates: Sequence[Estimate | None], offset: float, width: float) -> None:
+    """Intervals, and the figures themselves where there is room for them."""
     places = np.arange(len(estimates)) + offset
-    heights = [0.0 if e is None else e.value for e in estimates]
-    axes.bar(places, heights, width, color=colour, label="_")
     with_ends = [(p, e) for p, e in zip(places, estimates, strict=True) if e and e.low is not None]
     _whiskers(axes, with_ends)
-    if len(estimates) * width > 0.25 * len(estimates):
+    if width > _ROOM_FOR_FIGURES:
         for place, estimate in zip(places, estimates, strict=True):
             if estimate:
                 top = estimate.high if estimate.high is not None else estimate.value
@@ -89,7 +95,7 @@ def gain_figure(view: View, look: Look) -> Figure | None:
 def _wrapped(name: str) -> str:
     lines = [""]
     for word in name.split():
-        if lines[-1] and len(lines[-1]) + len(word) + 1 > _WORDS_PER_LINE:
+        if lines[-1] and len(lines[-1]) + len(word) + 1 > _LETTERS_PER_LINE:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from loadtests.report import words
+from loadtests.report import arms, words
+from loadtests.report.arms import is_sweep
 from loadtests.report.bars import gain_figure, grouped_bars
 from loadtests.report.data import View, read_view
 from loadtests.report.distributions import acceptance_figure, chunk_figure, latency_figure
@@ -79,13 +80,17 @@ def _plots(view: View) -> list[Plot]:
     targets = view.summary.targets
     by_phase = {name: {p: g.tpot_ms for p, g in t.phases.items()} for name, t in targets.items()}
     by_domain = {name: {d: g.tpot_ms for d, g in t.domains.items()} for name, t in targets.items()}
+    sweep = is_sweep(view)
     made = (
+        ("arms", arms.caption(view) if sweep else "", arms.arms_figure(view), False),
         ("timeline", words.timeline(view), timeline(view, look), False),
-        ("gain", words.gain(view), gain_figure(view, look), False),
+        ("gain", words.gain(view), None if sweep else gain_figure(view, look), False),
         (
             "phases",
             "Token-weighted time per output token in each phase, with 95 % intervals. Lower is better.",
-            grouped_bars(by_phase, look, key="phases", title="Time per output token by phase", unit="ms"),
+            None
+            if sweep
+            else grouped_bars(by_phase, look, key="phases", title="Time per output token by phase", unit="ms"),
             False,
         ),
         (

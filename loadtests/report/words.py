@@ -86,15 +86,17 @@ def _best(summary: Summary) -> tuple[str, Estimate | None]:
 
 def caveats(summary: Summary) -> list[str]:
     """What a reader must know before believing the figures."""
+    targets = summary.targets.values()
     found = []
-    for target in summary.targets.values():
-        if target.generator is None:
-            found.append(f"{target.name}: the generator left no report of its own punctuality.")
-        elif (target.late_share or 0.0) > LATE_SHARE:
-            found.append(
-                f"{target.name}: the generator was late in {100 * (target.late_share or 0):.1f} % of its actions "
-                f"(more than {100 * LATE_SHARE:g} % allowed), so these figures are no verdict on the server."
-            )
+    if silent := [t.name for t in targets if t.generator is None]:
+        found.append(f"{_listed(silent)}: the generator left no report of its own punctuality.")
+    if late := [t for t in targets if (t.late_share or 0.0) > LATE_SHARE]:
+        worst = max(t.late_share or 0.0 for t in late)
+        found.append(
+            f"{_listed([t.name for t in late])}: up to {100 * worst:.1f} % of the generator's actions came late (more "
+            f"than {100 * LATE_SHARE:g} % allowed). The generator was the bottleneck: no verdict on the servers."
+        )
+    for target in targets:
         if target.overall.failures:
             share = 100 * target.overall.failures / target.overall.requests
             found.append(f"{target.name}: {target.overall.failures} requests failed ({share:.2g} %).")
@@ -155,7 +157,8 @@ def acceptance(view: View) -> str:
     return (
         f"Mean accepted length from the engines' counters: {', '.join(said) or 'not known'}. The model card of "
         f"{card.SPECULATOR} states {card.MEAN_ACCEPTED_LENGTH:.1f} (its figures read as cumulative; "
-        f"{card.MEAN_ACCEPTED_LENGTH_AS_PRODUCT:.1f} if read as a product). Positions beyond K are never drafted."
+        f"{card.MEAN_ACCEPTED_LENGTH_AS_PRODUCT:.1f} if read as a product). Shares are of all drafts, so "
+        "a K that changes lowers the later positions; those beyond the largest K were never drafted."
     )
 
 
