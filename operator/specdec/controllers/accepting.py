@@ -13,6 +13,8 @@ from specdec.api.tuning import Mode
 from specdec.controllers.checkpoint import Checkpoint, Entry
 
 TIERS_SPELLED_OUT: Final = 4
+# Kinds of moves whose promised gain is held against what came of it.
+JUDGED: Final = (tuning.Kind.LIVE, tuning.Kind.RESTART)
 
 
 def amended(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float) -> Checkpoint:
@@ -47,20 +49,14 @@ def outdone(checkpoint: Checkpoint, revision: int) -> Checkpoint:
 def accepted_with(
     checkpoint: Checkpoint, decision: tuning.Decision, switching: tuning.Switching, now: float
 ) -> Checkpoint:
-    """`checkpoint` with `decision` accepted: a new revision, an entry in the history, a restart counted if one."""
+    """`checkpoint` with `decision` accepted: a new revision, an entry in the history unless it is but a trial."""
     before = checkpoint.accepted
     if before is None:
         raise ValueError("a decision needs something accepted before it; amend the checkpoint first")
     after = _follow(before, decision, switching)
-    entry = Entry(
-        at=now,
-        before=in_words(before),
-        after=in_words(after),
-        reason=decision.reason.value,
-        predicted_percent=round(decision.gain.mean_percent, 1),
-        verdict=None if decision.kind in (tuning.Kind.DISABLE, tuning.Kind.ENABLE) else "Pending",
-    )
-    noted = replace(checkpoint, accepted=after, since=now).remember(entry)
+    noted = replace(checkpoint, accepted=after, since=now)
+    if decision.kind is not tuning.Kind.TRIAL and decision.reason is not tuning.Reason.TRIAL_ENDED:
+        noted = noted.remember(_entry(before, after, decision, now))
     return noted.restarted(now) if after.start_k != before.start_k or after.switching == "Restart" else noted
 
 
@@ -93,6 +89,17 @@ def schedule_in_words(schedule: Schedule) -> str:
     bounded = [f"{tier.num_speculative_tokens} to batch {tier.to_batch}" for tier in tiers[:-1]]
     last = str(tiers[-1].num_speculative_tokens)
     return ", ".join([*bounded, f"then {last}"]) if bounded else last
+
+
+def _entry(before: AcceptedDecision, after: AcceptedDecision, decision: tuning.Decision, now: float) -> Entry:
+    return Entry(
+        at=now,
+        before=in_words(before),
+        after=in_words(after),
+        reason=decision.reason.value,
+        predicted_percent=round(decision.gain.mean_percent, 1),
+        verdict="Pending" if decision.kind in JUDGED else None,
+    )
 
 
 def _way(resource: SpeculativeDeployment) -> Switching:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final, Literal
 
 from specdec import tuning
 from specdec.api.conditions import EventReason
+from specdec.api.decision import AcceptedDecision
 from specdec.api.event import Event
 from specdec.api.resource import SpeculativeDeployment
+from specdec.controllers.accepting import in_words
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.desired import RestartReason, restart_reason
 
@@ -17,12 +20,12 @@ def steps(
 ) -> list[Event]:
     """What is to be told of the step from one checkpoint to the next."""
     told = [pods_restart(reason)] if (reason := _restart(resource, before, after)) else []
-    newest = after.history[0] if after.history[:1] != before.history[:1] else None
-    if isinstance(answer, tuning.Decision) and newest:
-        return [*told, decided(answer, newest)]
+    if isinstance(answer, tuning.Decision) and before.accepted and after.accepted:
+        return [*told, decided(answer, before.accepted, after.accepted)]
     if isinstance(answer, tuning.Hold) and answer.reason is tuning.Reason.BROKEN_DRAFTER:
         return [*told, drafter_broken(answer.message)]
-    return [*told, spec_changed_k(newest)] if newest and answer is None else told
+    followed = answer is None and after.history[:1] != before.history[:1]
+    return [*told, spec_changed_k(after.history[0])] if followed else told
 
 
 def children_made(count: int) -> Event:
@@ -33,24 +36,25 @@ def pods_restart(why: RestartReason) -> Event:
     return Event("Normal", EventReason.POD_TEMPLATE_CHANGED, f"pods are replaced: {why.message} ({why.reason})")
 
 
-def decided(decision: tuning.Decision, entry: Entry) -> Event:
+_DECIDED: Final[dict[tuning.Kind, tuple[Literal["Normal", "Warning"], EventReason]]] = {
+    tuning.Kind.DISABLE: ("Warning", EventReason.SPECULATION_SWITCHED_OFF),
+    tuning.Kind.ENABLE: ("Normal", EventReason.SPECULATION_SWITCHED_ON),
+    tuning.Kind.TAKE_BACK: ("Warning", EventReason.SCHEDULE_REVERTED),
+    tuning.Kind.RESTART: ("Normal", EventReason.START_VALUE_CHANGED),
+    tuning.Kind.TRIAL: ("Normal", EventReason.TRIAL_STARTED),
+    tuning.Kind.LIVE: ("Normal", EventReason.SCHEDULE_CHANGED),
+}
+
+
+def decided(decision: tuning.Decision, before: AcceptedDecision, after: AcceptedDecision) -> Event:
     """One event per decision, under the reason that says what kind of change it is."""
+    kind, reason = _DECIDED[decision.kind]
+    if decision.reason is tuning.Reason.TRIAL_ENDED:
+        reason = EventReason.TRIAL_ENDED
     gain = decision.gain
     predicted = f"; predicted {gain.mean_percent:+.1f} % [{gain.lower_percent:+.1f}, {gain.upper_percent:+.1f}]"
-    message = f"K {entry.before} -> {entry.after}: {decision.message}{predicted if gain.mean_percent else ''}"
-    match decision.kind:
-        case tuning.Kind.DISABLE:
-            return Event("Warning", EventReason.SPECULATION_SWITCHED_OFF, message)
-        case tuning.Kind.ENABLE:
-            return Event("Normal", EventReason.SPECULATION_SWITCHED_ON, message)
-        case tuning.Kind.TAKE_BACK:
-            return Event("Warning", EventReason.SCHEDULE_REVERTED, message)
-        case tuning.Kind.RESTART:
-            return Event("Normal", EventReason.START_VALUE_CHANGED, message)
-        case tuning.Kind.TRIAL:
-            return Event("Normal", EventReason.TRIAL_STARTED, message)
-        case _:
-            return Event("Normal", EventReason.SCHEDULE_CHANGED, message)
+    step = f"K {in_words(before)} -> {in_words(after)}"
+    return Event(kind, reason, f"{step}: {decision.message}{predicted if gain.mean_percent else ''}")
 
 
 def drafter_broken(message: str) -> Event:

@@ -82,13 +82,19 @@ def unmet(wanted: Any, live: Any, path: str = "") -> str | None:
 
 
 def _unmet_items(wanted: list[Any], live: list[Any], path: str) -> str | None:
-    identity = next((key for key in IDENTITIES if all(isinstance(i, dict) and key in i for i in wanted)), None)
-    if wanted and identity is not None:
+    identity = next((key for key in IDENTITIES if _tells_apart(wanted, key)), None)
+    if identity is not None:
         known = {item.get(identity): item for item in live if isinstance(item, dict)}
         return _first(unmet(i, known.get(i[identity]), f"{path}[{i[identity]}]") for i in wanted)
     if len(wanted) != len(live):
         return path
     return _first(unmet(item, live[i], f"{path}[{i}]") for i, item in enumerate(wanted))
+
+
+def _tells_apart(items: list[Any], key: str) -> bool:
+    """A list may name port 53 twice, once for each protocol."""
+    values = [item[key] for item in items if isinstance(item, dict) and isinstance(item.get(key), str | int)]
+    return bool(items) and len(set(values)) == len(items)
 
 
 def _first(found: Iterable[str | None]) -> str | None:

@@ -75,12 +75,14 @@ class Operator:
         self._taking_over: asyncio.Task[None] | None = None
 
     @classmethod
-    async def assembled(cls, settings: Settings, stack: AsyncExitStack) -> Operator:
-        """With real clients, which `stack` closes."""
+    async def assembled(
+        cls, settings: Settings, stack: AsyncExitStack, client: type[KubeClient] = KubeClient
+    ) -> Operator:
+        """With real clients, which `stack` closes. Reads, and the lease, have connections of their own."""
         found = await credentials.configuration(settings.kubeconfig, settings.context)
-        clients = [KubeClient(credentials.client(found)) for _ in range(2)]
-        for client in clients:
-            stack.push_async_callback(client.api.close)
+        clients = [made(credentials.client(found)) for made in (client, KubeClient)]
+        for each in clients:
+            stack.push_async_callback(each.api.close)
         scraper, live = await stack.enter_async_context(Scraper()), await stack.enter_async_context(LiveClient())
         return cls(settings, clients[0], clients[1], Engines(scraper, live))
 

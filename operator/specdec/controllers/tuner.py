@@ -145,6 +145,7 @@ class Tuner:
     def _with_learned(self, standing: Standing, outcome: Outcome) -> Outcome:
         """Store what was learned now and then, but only where something was."""
         clock, drafts = _clock(), tuning.summarise(outcome.tuner, standing.limits).drafts
+        standing.saved_at = standing.saved_at or clock
         if drafts <= standing.saved_drafts or clock - standing.saved_at < SAVE_EVERY_SECONDS:
             return outcome
         standing.saved_at, standing.saved_drafts = clock, drafts
