@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Condition(StrEnum):
@@ -35,16 +36,13 @@ class Truth(StrEnum):
 class Reason(StrEnum):
     """Reasons of the conditions that pods and children decide; the tuner's reasons come with its report."""
 
-    # Ready
     ALL_REPLICAS_READY = "AllReplicasReady"
     REPLICAS_NOT_READY = "ReplicasNotReady"
     SCALED_TO_ZERO = "ScaledToZero"
-    # Reconciling
     UP_TO_DATE = "UpToDate"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     ROLLOUT_NOT_OBSERVED = "RolloutNotObserved"
     PAUSED = "Paused"
-    # Stalled
     PROGRESSING = "Progressing"
     INVALID_SPEC = "InvalidSpec"
     CHILD_REFUSED = "ChildRefused"
@@ -62,18 +60,15 @@ class Reason(StrEnum):
     START_TOO_SLOW = "StartTooSlow"
     POD_REFUSED = "PodRefused"
     ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"
-    # CapacityAvailable
     PODS_SCHEDULED = "PodsScheduled"
     NO_PODS = "NoPods"
     NO_MATCHING_NODE = "NoMatchingNode"
     INSUFFICIENT_GPUS = "InsufficientGpus"
     UNSCHEDULABLE = "Unschedulable"
-    # ModelCached
     CACHE_FILLED = "CacheFilled"
     CACHE_FILLING = "CacheFilling"
     CACHE_IS_EPHEMERAL = "CacheIsEphemeral"
     MODEL_ON_VOLUME = "ModelOnVolume"
-    # Before the first report of the tuner
     NOT_YET_MEASURED = "NotYetMeasured"
 
 
@@ -95,3 +90,42 @@ class EventReason(StrEnum):
     RECOMMENDATION_CHANGED = "RecommendationChanged"
     TRIAL_STARTED = "TrialStarted"
     TRIAL_ENDED = "TrialEnded"
+
+
+REASONS: Final = {
+    Condition.READY: (Reason.ALL_REPLICAS_READY, Reason.SCALED_TO_ZERO, Reason.REPLICAS_NOT_READY, Reason.INVALID_SPEC),
+    Condition.RECONCILING: (Reason.UP_TO_DATE, Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_NOT_OBSERVED, Reason.PAUSED),
+    Condition.STALLED: (
+        Reason.PROGRESSING,
+        Reason.INVALID_SPEC,
+        Reason.CHILD_REFUSED,
+        Reason.CHILD_NAME_TAKEN,
+        Reason.SECRET_MISSING,
+        Reason.CLAIM_MISSING,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CONTAINER_CONFIG_INVALID,
+        Reason.WEIGHTS_NOT_FOUND,
+        Reason.ACCESS_DENIED,
+        Reason.DRAFTER_DOES_NOT_FIT,
+        Reason.OUT_OF_GPU_MEMORY,
+        Reason.OUT_OF_MEMORY,
+        Reason.ENGINE_CRASHED,
+        Reason.START_TOO_SLOW,
+        Reason.POD_REFUSED,
+        Reason.ROLLOUT_DEADLINE_EXCEEDED,
+    ),
+    Condition.MODEL_CACHED: (
+        Reason.CACHE_FILLED,
+        Reason.MODEL_ON_VOLUME,
+        Reason.CACHE_FILLING,
+        Reason.CACHE_IS_EPHEMERAL,
+    ),
+    Condition.CAPACITY_AVAILABLE: (
+        Reason.PODS_SCHEDULED,
+        Reason.NO_PODS,
+        Reason.NO_MATCHING_NODE,
+        Reason.INSUFFICIENT_GPUS,
+        Reason.UNSCHEDULABLE,
+    ),
+}
+"""Which reasons a condition may have. Those of the tuner's conditions come with its report."""

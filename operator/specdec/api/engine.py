@@ -207,7 +207,7 @@ class Engine(Model):
     max_num_batched_tokens: Annotated[int, Field(ge=1, le=1048576)] = 8192
     """Most tokens in one engine step."""
     gpu_memory_utilization: Annotated[str, Field(max_length=8)] = "900m"
-    """Share of GPU memory that the engine takes, between 0 and 1, such as 900m or "0.9"."""
+    """Share of GPU memory that the engine takes, between 0 and 1, such as 900m, or "0.9" in quotes."""
     args: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=64)] = ()
     """Further arguments of `vllm serve`. May not set what the operator sets."""
     env: Annotated[

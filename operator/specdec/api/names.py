@@ -49,7 +49,7 @@ CONTROL_TOKEN_DIR: Final = "/var/run/specdec/control"
 CONTROL_TOKEN_FILE: Final = f"{CONTROL_TOKEN_DIR}/{CONTROL_TOKEN_KEY}"
 
 # Entry points of our vLLM plugin, exactly these are loaded.
-ENGINE_PLUGINS: Final = ("specdec_engine", "specdec_http", "specdec_metrics")
+ENGINE_PLUGINS: Final = ("specdec_engine", "specdec_http")
 
 CACHE_DIR: Final = "/var/cache/specdec"
 TARGET_DIR: Final = "/models/target"

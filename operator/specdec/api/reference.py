@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from specdec.api import names
-from specdec.api.conditions import Condition, EventReason, Reason
+from specdec.api.conditions import REASONS, Condition, EventReason
 from specdec.api.crd import COLUMNS, schema
 from specdec.api.engine import OWNED_ARGUMENTS, OWNED_ENV
 from specdec.api.rules import VALIDATIONS
@@ -77,8 +77,15 @@ def _walk(path: str, part: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def _row(path: str, part: Schema, required: bool) -> str:
-    default = "required" if required else f"`{json.dumps(part['default'])}`" if "default" in part else ""
-    return f"| `{path}` | {_type(part)} | {default} | {_cell(part.get('description', ''))} |"
+    return f"| `{path}` | {_type(part)} | {_default(part, required)} | {_cell(part.get('description', ''))} |"
+
+
+def _default(part: Schema, required: bool) -> str:
+    if required:
+        return "required"
+    # a struct's default is that of its fields, which have rows of their own
+    shown = "default" in part and "properties" not in part
+    return f"`{json.dumps(part['default'])}`" if shown else ""
 
 
 def _cell(text: str) -> str:
@@ -120,9 +127,10 @@ def _columns() -> Iterator[str]:
 
 
 def _conditions() -> Iterator[str]:
-    yield "## Conditions\n\n| type | true when |\n|---|---|"
-    yield from (f"| `{condition}` | {meaning} |" for condition, meaning in MEANINGS.items())
-    yield "\nReasons that children and pods give: " + ", ".join(f"`{reason}`" for reason in Reason) + "."
+    yield "## Conditions\n\n| type | true when | reasons that children and pods give |\n|---|---|---|"
+    for condition, meaning in MEANINGS.items():
+        reasons = ", ".join(f"`{reason}`" for reason in REASONS.get(condition, ()))
+        yield f"| `{condition}` | {meaning} | {reasons or 'told by the tuner'} |"
     yield "\nFurther event reasons: " + ", ".join(f"`{reason}`" for reason in EventReason) + "."
     yield ""
 

@@ -39,7 +39,8 @@ class Spec(Model):
     monitoring: Monitoring = Monitoring()
     """How the pods are watched."""
     pod_template: FreeObject = {}
-    """Overlay on the pod template, applied last: structs merge, lists of named items merge by name, null removes."""
+    """Overlay on the pod template, applied last, like a strategic merge patch: structs merge, lists of named items
+    merge by name, `$patch: delete` in a struct removes it, `$patch: replace` puts it in the place of ours."""
 
     rules = (
         Rule(

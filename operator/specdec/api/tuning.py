@@ -97,7 +97,8 @@ class Tuning(Model):
     """Bounds and policy of the tuner. Changing anything here but `switching` restarts nothing."""
 
     mode: Mode = Mode.AUTO
-    """Auto acts, Recommend only reports, Off keeps spec.speculator.numSpeculativeTokens."""
+    """Auto acts, Recommend only reports, Off keeps spec.speculator.numSpeculativeTokens. Write "Off" in quotes: YAML
+    takes the bare word for a boolean."""
     switching: SwitchingPolicy = SwitchingPolicy.AUTOMATIC
     """How a new K reaches the engine. Automatic: live where the engine can, else by restart if `disruption` allows it.
     Changing from or to Restart restarts the pods once."""

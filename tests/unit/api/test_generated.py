@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from specdec.api import generate, names
-from specdec.api.conditions import Condition
+from specdec.api.conditions import REASONS, Condition, Reason
 from specdec.api.crd import custom_resource_definition
 from specdec.api.reference import MEANINGS, reference_page
 
@@ -100,6 +100,7 @@ def test_the_reference_names_every_field_condition_and_rule() -> None:
         assert f"`{field}`" in page
     assert "spec.tuning.min is {…}, but spec.tuning.max is {…}; lower min or raise max" in page
     assert names.ANNOTATION_RESTART in page
+    assert {reason for reasons in REASONS.values() for reason in reasons} == set(Reason) - {Reason.NOT_YET_MEASURED}
 
 
 def test_names_fit_into_a_label_with_the_longest_suffix() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from specdec.desired.overlay import merged
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text("xyz", max_size=3),
+    st.booleans() | st.integers() | st.text("xyz", max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abname", max_size=4), inner, max_size=3),
     max_leaves=12,
 )
@@ -21,8 +21,15 @@ STRUCT = st.dictionaries(st.text("abname", max_size=4), JSON, max_size=4)
     [
         pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a field is replaced"),
         pytest.param({"a": {"b": 1}}, {"a": {"c": 2}}, {"a": {"b": 1, "c": 2}}, id="structs merge"),
-        pytest.param({"a": 1, "b": 2}, {"a": None}, {"b": 2}, id="null removes"),
-        pytest.param({}, {"a": {"b": None, "c": 1}}, {"a": {"c": 1}}, id="null in a new struct removes nothing"),
+        pytest.param({"a": 1, "b": 2}, {"a": {"$patch": "delete"}}, {"b": 2}, id="a field is removed"),
+        pytest.param({}, {"a": {"b": {"$patch": "delete"}, "c": 1}}, {"a": {"c": 1}}, id="there is nothing to remove"),
+        pytest.param({"a": {"b": 1}}, {"a": {"$patch": "replace", "c": 2}}, {"a": {"c": 2}}, id="a struct is replaced"),
+        pytest.param(
+            [{"name": "a"}, {"name": "b"}],
+            [{"name": "a", "$patch": "delete"}, {"name": "c", "$patch": "delete"}],
+            [{"name": "b"}],
+            id="a named item is removed",
+        ),
         pytest.param(["x"], ["y"], ["y"], id="a list of plain values is replaced"),
         pytest.param(
             [{"name": "a", "v": 1}, {"name": "b", "v": 2}],

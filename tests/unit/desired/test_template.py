@@ -121,7 +121,7 @@ def test_a_users_variables_stand_last_and_replace_the_conveniences() -> None:
 
 
 def test_only_our_plugins_are_loaded() -> None:
-    assert env()["VLLM_PLUGINS"].split(",") == ["specdec_engine", "specdec_http", "specdec_metrics"]
+    assert env()["VLLM_PLUGINS"].split(",") == ["specdec_engine", "specdec_http"]
 
 
 def test_pods_go_to_h200_nodes() -> None:
@@ -162,7 +162,10 @@ def test_the_overlay_has_the_last_word_but_not_over_the_labels_that_select_pods(
         "metadata": {"labels": {"team": "search", "specdec.dev/role": "mine"}, "annotations": {"a": "b"}},
         "spec": {
             "imagePullSecrets": [{"name": "registry"}],
-            "containers": [{"name": "engine", "imagePullPolicy": "Always", "lifecycle": None}, {"name": "sidecar"}],
+            "containers": [
+                {"name": "engine", "imagePullPolicy": "Always", "lifecycle": {"$patch": "delete"}},
+                {"name": "sidecar"},
+            ],
         },
     }
     template = pod_template(resource(podTemplate=overlay), Role.TRIAL, Start(7, None))
@@ -177,7 +180,7 @@ def test_the_overlay_has_the_last_word_but_not_over_the_labels_that_select_pods(
 
 
 def test_labels_survive_an_overlay_that_removes_all_metadata() -> None:
-    template = pod_template(resource(podTemplate={"metadata": None}), Role.STABLE, Start(7, None))
+    template = pod_template(resource(podTemplate={"metadata": {"$patch": "delete"}}), Role.STABLE, Start(7, None))
     assert template["metadata"]["labels"]["specdec.dev/resource"] == "demo"
 
 
