@@ -50,6 +50,8 @@ class NotLeading(KubeError):
     """A write was stopped because this replica does not hold the lease."""
 
 
+# A field of the wrong type in a server-side apply is answered with 500, as if it were the server's fault.
+MALFORMED_PATCH: Final = b"failed to create typed patch object"
 _BY_STATUS: Final[dict[int, type[KubeError]]] = {
     400: Rejected,
     401: Forbidden,
@@ -67,6 +69,8 @@ _BY_STATUS: Final[dict[int, type[KubeError]]] = {
 def from_status(status: int, what: str, body: bytes, retry_after: str | None = None) -> KubeError:
     """The error for an answer with a status of 400 or above; `what` names the request."""
     text = f"{what}: {status} {_message(body)}".rstrip()
+    if status == 500 and MALFORMED_PATCH in body:
+        return Rejected(text)
     if kind := _BY_STATUS.get(status):
         return kind(text)
     return Unavailable(text, float(retry_after) if retry_after and retry_after.isdigit() else None)
