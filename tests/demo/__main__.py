@@ -22,6 +22,7 @@ from tests.demo.steps import DemoError, Steps
 from tests.demo.traffic import drive
 from tests.support.kubectl import KubectlError
 
+PLAIN_COLUMNS: Final = 150
 DEFAULT_PLANS: Final = {
     "simulator": stage.REPOSITORY / "examples" / "demo-plan.yaml",
     "vllm": stage.REPOSITORY / "examples" / "demo-plan-vllm.yaml",
@@ -31,7 +32,7 @@ DEFAULT_PLANS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 when the outcome is good (see `Outcome.good`), 1 when not, 2 when the demo could not run."""
     options = _parse(arguments)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
     folder = options.out / time.strftime("%Y%m%d-%H%M%S")
     (folder / "logs").mkdir(parents=True)
     steps = Steps(console, folder / "logs")

@@ -54,8 +54,13 @@ class Outcome:
     def show(self, console: Console, kubectl: Kubectl, seconds: float) -> None:
         """The verdict, the table of phases, and where to look next."""
         console.print(self._table())
-        expectation = "" if self.expected_margin is None else f" (the cost tables promise {self.expected_margin:.1f} %)"
-        console.print(f"TPOT of the tuned twin is [bold]{self.margin:.1f} %[/] lower{expectation}.")
+        expectation = (
+            ""
+            if self.expected_margin is None
+            else f" (the simulator's estimated tables promise {self.expected_margin:.1f} % less)"
+        )
+        direction = "lower" if self.margin > 0 else "higher"
+        console.print(f"TPOT of the tuned twin is [bold]{abs(self.margin):.1f} % {direction}[/]{expectation}.")
         console.print(
             f"Failed requests: {self.failures}. Operator pods killed: {self.kills}. "
             f"Engine pods disturbed: {len(self.disturbed)}."

@@ -15,7 +15,7 @@ from loadtests.records import Event, RequestRecord, read_rows, requests_file, wr
 from tests.support.kubectl import Kubectl, KubectlError
 
 BARS: Final = " ▁▂▃▄▅▆▇"
-SPARK_COLUMNS: Final = 48
+SPARK_COLUMNS: Final = 40
 TPOT_WINDOW_SECONDS: Final = 15.0
 COLUMNS: Final = ("twin", "K", "batch", "accepted", "tok/s", "TPOT ms (client)", "K over time", "tuner")
 
