@@ -60,6 +60,11 @@ class SimulatedEngine:
         """Break something, as images/simulator/README.md lists; needs `settings={"FAULTS": "1"}`."""
         self._send("PUT", json.dumps(faults).encode())
 
+    def faults(self) -> dict[str, Any]:
+        """What is broken at the moment."""
+        with urllib.request.urlopen(f"{self.url}/test/faults", timeout=5) as answer:
+            return dict(json.load(answer))
+
     def heal(self) -> None:
         """End all faults."""
         self._send("DELETE", None)

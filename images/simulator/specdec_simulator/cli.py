@@ -56,7 +56,7 @@ class StartError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code of the process."""
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args([_dashed(argument) for argument in given])
+    options = parser().parse_args([part for argument in given for part in _as_vllm_reads(argument)])
     try:
         chosen = settings.read(os.environ)
         serve_options = read(options, os.environ.get("VLLM_API_KEY"))
@@ -75,12 +75,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"usage: {self.prog} serve [model_tag] [options]\n{self.prog}: error: {message}\n")
 
 
-def _dashed(argument: str) -> str:
-    """vLLM takes `--max_model_len` for `--max-model-len`."""
+def _as_vllm_reads(argument: str) -> list[str]:
+    """vLLM takes `--max_model_len` for `--max-model-len` and `-O3` for `--optimization-level 3`."""
+    if argument.startswith("-O") and len(argument) > 2:
+        return ["--optimization-level", argument[2:].removeprefix("=")]
     if not argument.startswith("--"):
-        return argument
+        return [argument]
     name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
+    return [name.replace("_", "-") + equals + value]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -90,7 +90,11 @@ class Faults:
         domains = dict(drift["domains"])
         self._simulator.acceptance.check_domains(domains)
         after = float(drift.get("afterSeconds", 0))
-        self._drift = asyncio.get_running_loop().call_later(after, self._simulator.acceptance.replace, domains)
+        self._drift = asyncio.get_running_loop().call_later(after, self._drift_now, domains)
+
+    def _drift_now(self, domains: Mapping[str, str]) -> None:
+        self._simulator.acceptance.replace(domains)
+        self._present["drifted"] = True
 
     def _clear(self) -> None:
         if self._drift is not None:
