@@ -17,6 +17,7 @@ BLOCK_SECONDS: Final = 5.0
 RESAMPLES: Final = 400
 LEVEL: Final = 0.95
 _FEWEST_BLOCKS: Final = 4
+_CELLS_AT_ONCE: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,18 @@ def percentile(observed: Observed, percent: float, chance: np.random.Generator) 
         return None
     order = np.argsort(observed.values, kind="stable")
     values = observed.values[order]
-    drawn = _draws(observed.blocks, chance)
-    return _estimate(
-        float(np.percentile(values, percent)),
-        None if drawn is None else [_weighted_percentile(values, row[order], percent) for row in drawn],
-    )
+    member, drawn = _drawn_blocks(observed.blocks, chance)
+    value = float(np.percentile(values, percent))
+    return _estimate(value, None if drawn is None else _resampled_percentiles(values, member[order], drawn, percent))
 
 
 def weighted_mean(observed: Observed, chance: np.random.Generator) -> Estimate | None:
     """sum(values x weights) / sum(weights), None without weight."""
     if observed.weights.sum() <= 0:
         return None
-    drawn = _draws(observed.blocks, chance)
-    return _estimate(
-        _ratio(observed, np.ones_like(observed.weights)),
-        None if drawn is None else [_ratio(observed, row) for row in drawn],
-    )
+    member, drawn = _drawn_blocks(observed.blocks, chance)
+    value = float((observed.values * observed.weights).sum() / observed.weights.sum())
+    return _estimate(value, None if drawn is None else _resampled_means(observed, member, drawn))
 
 
 def relative_gain(arm: Observed, baseline: Observed, chance: np.random.Generator) -> Estimate | None:
@@ -75,14 +72,15 @@ def relative_gain(arm: Observed, baseline: Observed, chance: np.random.Generator
     """
     if arm.weights.sum() <= 0 or baseline.weights.sum() <= 0:
         return None
-    joint = np.concatenate([arm.blocks, baseline.blocks])
-    drawn = _draws(joint, chance)
-    size = arm.values.size
-
-    def gain(row: Floats) -> float:
-        return 100.0 * (1.0 - _ratio(arm, row[:size]) / _ratio(baseline, row[size:]))
-
-    return _estimate(gain(np.ones(joint.size)), None if drawn is None else [gain(row) for row in drawn])
+    member, drawn = _drawn_blocks(np.concatenate([arm.blocks, baseline.blocks]), chance)
+    sides = (arm, member[: arm.blocks.size]), (baseline, member[arm.blocks.size :])
+    a, b = (float((side.values * side.weights).sum() / side.weights.sum()) for side, _ in sides)
+    value = 100.0 * (1.0 - a / b)
+    if drawn is None:
+        return Estimate(value)
+    a_means, b_means = (_resampled_means(side, of, drawn) for side, of in sides)
+    with np.errstate(all="ignore"):
+        return _estimate(value, 100.0 * (1.0 - a_means / b_means))
 
 
 def ratio_percent(new: Estimate, old: Estimate) -> Estimate | None:
@@ -96,35 +94,41 @@ def ratio_percent(new: Estimate, old: Estimate) -> Estimate | None:
     return Estimate(value, value - 100.0 * spread / old.value, value + 100.0 * spread / old.value)
 
 
-def _draws(blocks: NDArray[np.int64], chance: np.random.Generator) -> Floats | None:
-    """Shape (RESAMPLES, n): how often each observation occurs when its blocks are drawn with replacement."""
+def _drawn_blocks(blocks: NDArray[np.int64], chance: np.random.Generator) -> tuple[NDArray[np.intp], Floats | None]:
+    """Shape (n,): place of each observation's block; shape (RESAMPLES, blocks): how often each block is drawn."""
     _, member = np.unique(blocks, return_inverse=True)
     count = int(member.max()) + 1 if member.size else 0
     if count < _FEWEST_BLOCKS:
-        return None
-    times: Floats = chance.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(np.float64)
-    return times[:, member]
+        return member, None
+    return member, chance.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(np.float64)
 
 
-def _ratio(observed: Observed, times: Floats) -> float:
-    weights = observed.weights * times
-    heft = float(weights.sum())
-    return float((observed.values * weights).sum()) / heft if heft > 0 else float("nan")
+def _resampled_means(observed: Observed, member: NDArray[np.intp], drawn: Floats) -> Floats:
+    """Shape (RESAMPLES,); NaN where nothing with weight was drawn."""
+    size = drawn.shape[1]
+    total = np.bincount(member, observed.values * observed.weights, minlength=size)
+    heft = np.bincount(member, observed.weights, minlength=size)
+    with np.errstate(all="ignore"):
+        means: Floats = (drawn @ total) / (drawn @ heft)
+    return means
 
 
-def _weighted_percentile(ordered: Floats, times: Floats, percent: float) -> float:
-    running = np.cumsum(times)
-    if running[-1] <= 0:
-        return float("nan")
-    return float(ordered[min(int(np.searchsorted(running, running[-1] * percent / 100.0)), ordered.size - 1)])
+def _resampled_percentiles(ordered: Floats, member: NDArray[np.intp], drawn: Floats, percent: float) -> Floats:
+    """Shape (RESAMPLES,). ordered: ascending; member: block of each of them."""
+    rows = max(1, _CELLS_AT_ONCE // ordered.size)
+    parts = []
+    for first in range(0, drawn.shape[0], rows):
+        running = np.cumsum(drawn[first : first + rows, member], axis=1)
+        place = (running < running[:, -1:] * (percent / 100.0)).sum(axis=1)
+        parts.append(ordered[np.minimum(place, ordered.size - 1)])
+    return np.concatenate(parts)
 
 
-def _estimate(value: float, resampled: list[float] | None) -> Estimate:
+def _estimate(value: float, resampled: Floats | None) -> Estimate:
     if resampled is None:
         return Estimate(value)
     tail = 100.0 * (1.0 - LEVEL) / 2.0
-    with np.errstate(all="ignore"):
-        low, high = np.nanpercentile(np.asarray(resampled), [tail, 100.0 - tail])
+    low, high = np.nanpercentile(resampled, [tail, 100.0 - tail])
     return Estimate(value, float(low), float(high))
 
 

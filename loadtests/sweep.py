@@ -93,7 +93,7 @@ def run_sweep(
     on_cell: called before each cell with the number of cells left and the seconds they will take (None at first).
     Raises RunFolderError when the folder holds another sweep.
     """
-    _claim(sweep)
+    claim(sweep)
     left = sweep.missing()
     cell_seconds: float | None = None
     with switch:
@@ -108,7 +108,8 @@ def run_sweep(
     return merge(sweep)
 
 
-def _claim(sweep: Sweep) -> None:
+def claim(sweep: Sweep) -> None:
+    """Take the folder for this sweep. Raises RunFolderError when it holds another."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
     state = {
         "plan": sweep.plan.model_dump(mode="json", by_alias=True, exclude_none=True),

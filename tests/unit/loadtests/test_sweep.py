@@ -1,0 +1,73 @@
+"""Blocks, order, merging: what makes arms comparable."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loadtests.arms import parse_arms
+from loadtests.records import RunFolderError, Target, read_requests, write_json
+from loadtests.summary import summarise
+from loadtests.sweep import DONE, Sweep, claim, merge
+from tests.unit.loadtests.builders import plan, record, run_folder
+
+
+def sweep(folder: Path, blocks: int = 6) -> Sweep:
+    made = plan({"name": "only", "seconds": 60}, warmupSeconds=10)
+    return Sweep(made, Target("t", "http://t"), parse_arms("0,3,7"), blocks, "K0", folder)
+
+
+def fill(made: Sweep) -> None:
+    """Arm K takes 20 - K ms a token, and everything gets slower from block to block."""
+    for cell in made.cells():
+        tpot = (20.0 - (cell.arm.k or 0)) * (1 + cell.block)
+        rows = [record(t, warmup=t < 10, tpot_ms=tpot) for t in range(60)]
+        run_folder(made.folder_of(cell), {cell.arm.name: rows}, warmupSeconds=10)
+        write_json(made.folder_of(cell) / DONE, {})
+
+
+def test_every_block_holds_every_arm_in_an_order_of_its_own(tmp_path: Path) -> None:
+    cells = list(sweep(tmp_path).cells())
+    orders = {tuple(c.arm.name for c in cells if c.block == block) for block in range(6)}
+    assert all(sorted(order) == ["K0", "K3", "K7"] for order in orders)
+    assert len(orders) > 1
+
+
+def test_an_interrupted_sweep_knows_what_is_missing(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    first = next(made.cells())
+    made.folder_of(first).mkdir(parents=True)
+    assert len(made.missing()) == 18
+    write_json(made.folder_of(first) / DONE, {})
+    assert first not in made.missing()
+
+
+def test_blocks_of_all_arms_share_a_time_axis_so_drift_cancels(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    fill(made)
+    merge(made)
+    found = summarise(tmp_path)
+    assert found.info.baseline == "K0"
+    assert found.targets["K3"].overall.requests == 6 * 50
+    assert found.targets["K3"].overall.seconds == 6 * 50
+    gain = found.gains["K3"]["overall"]
+    assert gain is not None
+    assert gain.value == pytest.approx(15)
+    assert gain.low == pytest.approx(15)  # although single blocks differ by a factor of six
+
+
+def test_merging_again_changes_nothing(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    fill(made)
+    merge(made)
+    once = read_requests(tmp_path, "K7")
+    merge(made)
+    assert read_requests(tmp_path, "K7") == once
+    assert len({r.key for r in once}) == len(once)
+
+
+def test_another_sweep_is_not_continued(tmp_path: Path) -> None:
+    claim(sweep(tmp_path))
+    claim(sweep(tmp_path))
+    with pytest.raises(RunFolderError, match="another plan, arms or target"):
+        claim(replace(sweep(tmp_path), blocks=7))
