@@ -52,6 +52,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
     WEIGHTS_NOT_FOUND = "WeightsNotFound"
+    HUB_UNREACHABLE = "HubUnreachable"
     ACCESS_DENIED = "AccessDenied"
     DRAFTER_DOES_NOT_FIT = "DrafterDoesNotFit"
     OUT_OF_GPU_MEMORY = "OutOfGpuMemory"
@@ -64,6 +65,7 @@ class Reason(StrEnum):
     NO_PODS = "NoPods"
     NO_MATCHING_NODE = "NoMatchingNode"
     INSUFFICIENT_GPUS = "InsufficientGpus"
+    VOLUME_NOT_BOUND = "VolumeNotBound"
     UNSCHEDULABLE = "Unschedulable"
     CACHE_FILLED = "CacheFilled"
     CACHE_FILLING = "CacheFilling"
@@ -105,6 +107,7 @@ REASONS: Final = {
         Reason.IMAGE_PULL_FAILED,
         Reason.CONTAINER_CONFIG_INVALID,
         Reason.WEIGHTS_NOT_FOUND,
+        Reason.HUB_UNREACHABLE,
         Reason.ACCESS_DENIED,
         Reason.DRAFTER_DOES_NOT_FIT,
         Reason.OUT_OF_GPU_MEMORY,
@@ -125,6 +128,7 @@ REASONS: Final = {
         Reason.NO_PODS,
         Reason.NO_MATCHING_NODE,
         Reason.INSUFFICIENT_GPUS,
+        Reason.VOLUME_NOT_BOUND,
         Reason.UNSCHEDULABLE,
     ),
 }

@@ -13,6 +13,7 @@ from specdec.observed.snapshot import Pod, Snapshot
 
 _NO_GPUS: Final = re.compile(r"Insufficient nvidia\.com/gpu")
 _NO_MATCH: Final = re.compile(r"didn't match Pod's node (?:affinity|selector)|node\(s\) had untolerated taint")
+_NO_VOLUME: Final = re.compile(r"unbound immediate PersistentVolumeClaims|volume node affinity conflict")
 _ROOM: Final = re.compile(r"Insufficient (\S+?)[,.;]?(?:\s|$)")
 
 
@@ -40,6 +41,9 @@ def _lacking(resource: SpeculativeDeployment, seen: Snapshot, waiting: list[Pod]
         )
     if seen.gpu_nodes == 0 or (_NO_MATCH.search(said) and not _ROOM.search(said)):
         return Finding(Truth.FALSE, Reason.NO_MATCHING_NODE, f"{head}; {_placement_remedy(resource)} ({_short(said)})")
+    if _NO_VOLUME.search(said):
+        remedy = "name a storage class that offers the access mode in spec.engine.cache, or a claim that is bound"
+        return Finding(Truth.FALSE, Reason.VOLUME_NOT_BOUND, f"{head} with its volumes; {remedy} ({_short(said)})")
     return Finding(
         Truth.FALSE, Reason.UNSCHEDULABLE, f"{head}; make room or change spec.placement or resources ({_short(said)})"
     )

@@ -14,6 +14,7 @@ from specdec.api.resource import SpeculativeDeployment
 from specdec.observed.snapshot import Pod
 
 SAID_LIMIT: Final = 300
+REPEATED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,17 @@ def engine_crashed(pod: Pod, resource: SpeculativeDeployment) -> Trouble | None:
         line = known.pattern.search(log)
         said = _line_around(log, line.start()) if line else ""
         return Trouble(known.reason, f"pod {pod.name} says: {said!r}; {known.remedy}")
-    return _too_slow(pod, end, resource) or Trouble(
+    return _too_slow(pod, end, resource) or _crashed(pod, end, _last_line(log))
+
+
+def _crashed(pod: Pod, end: Json, last_line: str) -> Trouble | None:
+    """An end that nobody knows is told when it repeats: one restart may well be the end of it."""
+    if pod.restarts < REPEATED:
+        return None
+    return Trouble(
         Reason.ENGINE_CRASHED,
         f"pod {pod.name} ended with exit code {end.get('exitCode')} after {pod.restarts} restarts, last line: "
-        f"{_last_line(log)!r}; see kubectl logs {pod.name} --previous",
+        f"{last_line!r}; see kubectl logs {pod.name} --previous",
     )
 
 
@@ -107,6 +115,11 @@ CRASHES: Final = (
         ),
         Reason.WEIGHTS_NOT_FOUND,
         "correct spec.model.source or spec.speculator.source (repository, revision, path)",
+    ),
+    Crash(
+        re.compile(r"couldn't connect to 'https?://|Name or service not known|NameResolutionError|Connection refused"),
+        Reason.HUB_UNREACHABLE,
+        "let the pods reach the hub (DNS, port 443, or HTTPS_PROXY in spec.engine.env), or keep the weights on a pvc",
     ),
     Crash(
         re.compile(

@@ -73,6 +73,12 @@ def crashed(message: str = "", **end: Any) -> dict[str, Any]:
             id="gated",
         ),
         pytest.param(
+            crashed("OSError: We couldn't connect to 'https://huggingface.co' to load the files"),
+            "HubUnreachable",
+            "let the pods reach the hub (DNS, port 443, or HTTPS_PROXY in spec.engine.env), or keep the weights",
+            id="no way to the hub",
+        ),
+        pytest.param(
             crashed("first\n  assert param.size() == loaded_weight.shape\nlast"),
             "DrafterDoesNotFit",
             "says: 'assert param.size() == loaded_weight.shape'; use the drafter that was trained for this target",
@@ -117,6 +123,7 @@ def test_trouble_has_a_reason_and_a_remedy(body: dict[str, Any], reason: str, sa
     [
         pytest.param(pod(restarts=2, ended=LOADING), id="an engine that serves again"),
         pytest.param(pod(ready=False), id="an engine that loads"),
+        pytest.param(pod(ready=False, restarts=1, ended=LOADING), id="an engine that loads again after an odd end"),
         pytest.param(pod(ready=False, waiting=("ContainerCreating", "")), id="a pod that is being made"),
         pytest.param(
             pod(ready=False, ended={"exitCode": 0, "reason": "Completed"}), id="an engine that was told to end"
@@ -174,6 +181,12 @@ def test_an_engine_that_has_just_ended_is_judged_before_it_is_restarted() -> Non
             ("False", "Unschedulable"),
             "make room or change spec.placement or resources",
             id="no memory",
+        ),
+        pytest.param(
+            seen(pod(unschedulable="0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.")),
+            ("False", "VolumeNotBound"),
+            "name a storage class that offers the access mode in spec.engine.cache",
+            id="a claim that nobody fills",
         ),
         pytest.param(
             seen(pod(unschedulable="0/9 nodes are available: " + "x" * 300)),
