@@ -78,8 +78,17 @@ def block(world: World, fleets: Sequence[Arrivals], start: float, step_seconds: 
 
     demand = np.bincount(cell * classes + kind, length, advances * lanes * classes)
     return Block(
-        lane, kind, length, prefill, late, np.concatenate([fleet.rounding for fleet in fleets])[order],
-        total(None), total(length), total(prefill), total(1.0 - late), demand.reshape(advances, lanes, classes),
+        lane,
+        kind,
+        length,
+        prefill,
+        late,
+        np.concatenate([fleet.rounding for fleet in fleets])[order],
+        total(None),
+        total(length),
+        total(prefill),
+        total(1.0 - late),
+        demand.reshape(advances, lanes, classes),
         np.searchsorted(index, np.arange(advances + 1)),
     )
 
@@ -151,5 +160,3 @@ def _lognormal(rng: np.random.Generator, mean_cv: tuple[float, ...], n: int) -> 
     mean, cv = mean_cv
     sigma2 = np.log1p(cv * cv)
     return rng.lognormal(np.log(mean) - sigma2 / 2, np.sqrt(sigma2), n)
-
-

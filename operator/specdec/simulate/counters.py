@@ -40,6 +40,7 @@ class Counters:
         self.demand = np.zeros((per_policy, world.length.shape[1]))
         self._row = np.arange(lanes)
         self._bucket = np.searchsorted(BATCH_BUCKET_ENDS, np.arange(world.max_batch + 1))
+        self._pages: dict[int, dict[tuple[int, int, int], Cell]] = {}
         self._prefill_ms = world.workload.prefill_ms_per_token
 
     def add(self, done: Advanced, demand: Floats, seconds: float) -> None:
@@ -54,7 +55,7 @@ class Counters:
         step_seconds, arrived = done.step_seconds[self.watched].ravel(), done.arrived[self.watched].ravel()
         chunk_seconds = self.world.workload.prefill_chunk * self._prefill_ms / 1000.0
         mixed = np.minimum(steps, np.where(used > 0, np.maximum(arrived, used / max(chunk_seconds, 1e-9)), 0.0))
-        per_step = np.maximum(requests, 1.0)
+        per_step = batch.astype(float)
         cell = self.cells.reshape(-1, 4)
         place = ((self._row * 2 + DECODE) * self.cells.shape[2] + k) * BUCKETS + self._bucket[batch]
         decode = steps - mixed
@@ -81,6 +82,7 @@ class Counters:
         for counter in (self.cells, self.accepted, self.latency, self.prompts):
             counter[lane] = 0.0
         self.incarnation[lane] += 1
+        self._pages.pop(lane, None)
 
     def lane(self, policy: int, replica: int) -> int:
         """Row of `replica` (seed x replica) under the watched policy number `policy`."""
@@ -124,10 +126,20 @@ class Counters:
         drafts = np.where(ks > 0, figures[:, 2], 0.0)
         passed = drafts[:, None] * share[ks]
         generated = figures[:, 2] + passed.sum(axis=1)
-        out = []
+        kept, out = self._pages.setdefault(lane, {}), []
         for p, k, b, row, d, a, g in zip(
-            phase.tolist(), ks.tolist(), buckets.tolist(), figures.tolist(), drafts.tolist(), passed.tolist(),
-            generated.tolist(), strict=True,
+            phase.tolist(),
+            ks.tolist(),
+            buckets.tolist(),
+            figures.tolist(),
+            drafts.tolist(),
+            passed.tolist(),
+            generated.tolist(),
+            strict=True,
         ):
-            out.append(Cell(k, b, p == MIXED, row[0], row[1], row[2], row[3], d, (d,) * k, tuple(a[:k]), g))
+            cell = kept.get((p, k, b))
+            if cell is None or cell.steps != row[0]:
+                cell = Cell(k, b, p == MIXED, row[0], row[1], row[2], row[3], d, (d,) * k, tuple(a[:k]), g)
+                kept[p, k, b] = cell
+            out.append(cell)
         return tuple(out)

@@ -106,7 +106,9 @@ class Lanes:
             k, size, seconds, steps, prefill, requests, np.broadcast_to(tokens, shape), np.broadcast_to(arrived, shape)
         )
 
-    def _run(self, arrived: Floats, prefill: Floats, noise: Floats) -> tuple[Ints, Ints, Floats, Floats, Floats, Floats]:
+    def _run(
+        self, arrived: Floats, prefill: Floats, noise: Floats
+    ) -> tuple[Ints, Ints, Floats, Floats, Floats, Floats]:
         """K, batch, step seconds, steps, prefill seconds and tokens by which the clocks move."""
         middle = self.present + 0.5 * (arrived - self.left)
         size = np.clip(np.rint(middle), 1, self.world.max_batch).astype(np.int64)

@@ -84,9 +84,7 @@ class Run:
             start += block.count.shape[0] * ADVANCE_SECONDS
             if progress is not None:
                 progress(min(start / workload.seconds, 1.0))
-        restarts = {
-            (self.names[p], self.seeds[s]): self.rollouts.count(p, s, len(self.seeds)) for p, s in self.tuners
-        }
+        restarts = {(self.names[p], self.seeds[s]): self.rollouts.count(p, s, len(self.seeds)) for p, s in self.tuners}
         ours = {(self.names[p], self.seeds[s]): found for (p, s), found in self.tuners.items()}
         return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered)
 
@@ -200,7 +198,9 @@ class Run:
         drafts = cells[..., 2].sum(axis=(0, 1, 3))
         accepted = self.counters.accepted[rows].sum(axis=(0, 1))
         tokens = float(drafts.sum() + accepted.sum())
-        return Seen(drafts * (np.arange(drafts.size) > 0), accepted, float(self.counters.latency[rows, 0].sum()), tokens)
+        return Seen(
+            drafts * (np.arange(drafts.size) > 0), accepted, float(self.counters.latency[rows, 0].sum()), tokens
+        )
 
     def _lane(self, p: int, replica: int) -> int:
         return self.counters.lane(int(np.flatnonzero(self.counters.watched == p)[0]), replica)

@@ -102,7 +102,10 @@ class Workload:
 def find(name_or_file: str) -> Workload:
     """A named workload of the package or one from a JSON file of the same shape."""
     if name_or_file in NAMES:
-        text, source = files("specdec.simulate").joinpath("workloads", f"{name_or_file}.json").read_text("utf-8"), name_or_file
+        text, source = (
+            files("specdec.simulate").joinpath("workloads", f"{name_or_file}.json").read_text("utf-8"),
+            name_or_file,
+        )
     else:
         path = Path(name_or_file)
         if not path.is_file():

@@ -83,7 +83,9 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
 def _variant(cumulative: tuple[float, ...], max_k: int, shift: float) -> Floats:
     """The profile with every hazard moved by `shift` logits; a profile that is too short goes on with its last hazard."""
     rates = np.maximum(np.array(cumulative[:max_k]), 0.0)
-    hazards = np.divide(rates, np.concatenate(([1.0], rates[:-1])), out=np.zeros_like(rates), where=rates_before(rates) > 0)
+    hazards = np.divide(
+        rates, np.concatenate(([1.0], rates[:-1])), out=np.zeros_like(rates), where=rates_before(rates) > 0
+    )
     hazards = np.concatenate((hazards, np.full(max_k - hazards.size, hazards[-1])))
     inner = np.clip(hazards, 1e-9, 1 - 1e-9)
     moved = 1.0 / (1.0 + (1.0 / inner - 1.0) * np.exp(-shift))

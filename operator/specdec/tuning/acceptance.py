@@ -17,11 +17,18 @@ from specdec.tuning.window import DRAFT_TOKENS, DRAFTS, POSITIONS, SCALARS, Inte
 
 Floats = NDArray[np.float64]
 
-FAST_HALF_LIFE_SECONDS: Final = 150.0
+FAST_HALF_LIFE_SECONDS: Final = 400.0
 SLOW_HALF_LIFE_SECONDS: Final = 7200.0
 DESIGN_EFFECT: Final = 50.0  # drafts of one request resemble each other: that many are worth one
 SLOW_WEIGHT: Final = 20.0  # effective drafts that the shifted slow memory is worth against the fast one
 SHIFT_SD: Final = 0.6  # how far traffic moves all hazards together, in logits
+OWN_DECAY: Final = 0.98  # hazard of a request at one position beside the one before
+SPREAD_BOUNDS: Final = (0.2, 1.2)
+CORRECTED: Final = 8  # positions whose survivors are followed
+NORMAL_NODES, NORMAL_WEIGHTS = (
+    np.array([-2.8570, -1.3556, 0.0, 1.3556, 2.8570]),
+    np.array([0.011257, 0.222076, 0.533333, 0.222076, 0.011257]),
+)
 TAIL_SD: Final = 0.25  # how far an unseen hazard strays from that shift, in logits
 
 
@@ -97,8 +104,11 @@ def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats]:
     return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0)
 
 
-def estimate(memory: AcceptanceMemory) -> AcceptanceEstimate:
-    """Posterior hazards and what they mean for the tokens that a step yields."""
+def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
+    """Posterior hazards and what they mean for the tokens that a step yields.
+
+    k_in_force: the K under which the recent drafts were made; it decides which requests stay longest and so are seen most.
+    """
     slow_n, slow_a = memory.slow / DESIGN_EFFECT
     fast_n, fast_a = memory.fast / DESIGN_EFFECT
     slow = (slow_a + memory.prior_drafts * memory.prior) / (slow_n + memory.prior_drafts)
@@ -110,6 +120,7 @@ def estimate(memory: AcceptanceMemory) -> AcceptanceEstimate:
     variance = spread / (fast_n + np.minimum(SLOW_WEIGHT, slow_worth) + 1.0)
     log_length, gradient = _length(hazards)
     covariance = (gradient * variance) @ gradient.T
+    log_length = log_length + _request_correction(hazards, k_in_force)
     return AcceptanceEstimate(hazards, log_length, covariance, float(fast_n[0]))
 
 
@@ -120,6 +131,44 @@ def _length(hazards: Floats) -> tuple[Floats, Floats]:
     # d length[K] / d hazard[j] = (length[K] - length[j]) / hazard[j] for j < K
     gained = np.maximum(length[:, None] - length[None, :-1], 0.0)
     return np.log(length), gained / hazards[None, :] / length[:, None]
+
+
+def _request_correction(hazards: Floats, k_in_force: float) -> Floats:
+    """Shape (POSITIONS + 1,): what to add to the log length because requests differ in how well they are drafted.
+
+    The counters average over drafts, and badly drafted requests make more of them. A request waits for its own tokens,
+    so what counts is the mean over tokens of 1 / length. Requests are taken to differ by a common shift of their logits
+    with the spread that survivors show: hazards that do not fall with the position, though single requests' do.
+    """
+    spread = _request_spread(hazards)
+    shifts, weight = spread * NORMAL_NODES, NORMAL_WEIGHTS
+    own = np.empty((POSITIONS, shifts.size))
+    survivors = weight
+    for i in range(CORRECTED):
+        own[i] = _expit(_shifted_to(hazards[i], shifts, survivors) + shifts)
+        survivors = survivors * own[i]
+        survivors = survivors / survivors.sum()
+    own[CORRECTED:] = _expit(_logit(hazards[CORRECTED:, None]) + shifts)
+    length = 1.0 + np.concatenate((np.zeros((1, shifts.size)), np.cumsum(np.cumprod(own, axis=0), axis=0)))
+    seen_under = length[min(round(k_in_force), POSITIONS)]
+    by_token = weight @ seen_under / ((seen_under / length) @ weight)
+    return np.log(by_token) - np.log(length @ weight)
+
+
+def _request_spread(hazards: Floats) -> float:
+    """Standard deviation of requests in logits, from how much better survivors of position 1 are than all."""
+    h = float(hazards[0])
+    variance = max(h * h * (float(hazards[1]) / (h * OWN_DECAY) - 1.0), 0.0)
+    return float(np.clip(np.sqrt(variance) / (h * (1 - h)), *SPREAD_BOUNDS))
+
+
+def _shifted_to(hazard: float, shifts: Floats, survivors: Floats) -> float:
+    """The logit around which requests with `shifts` have the mean `hazard`. Newton's method."""
+    centre = float(np.log(hazard / (1 - hazard)))
+    for _ in range(3):
+        p = 1.0 / (1.0 + np.exp(-centre - shifts))
+        centre += (hazard - float(p @ survivors)) / max(float((p * (1 - p)) @ survivors), 1e-6)
+    return centre
 
 
 def _common_shift(slow: Floats, n: Floats, accepted: Floats) -> float:

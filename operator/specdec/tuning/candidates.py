@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from specdec.tuning import acceptance
 from specdec.tuning.acceptance import AcceptanceEstimate
 from specdec.tuning.decisions import Gain
 from specdec.tuning.limits import Limits
+from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State
 from specdec.tuning.surface import Grid, Surface
 
@@ -21,9 +23,19 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TIE: Final = 0.0004  # log units of time per token within which the smaller K is taken
-ONE_SIDED_90: Final = 1.2816
 TWO_SIDED_90: Final = 1.6449
-UNSEEN_DRIFT_SD: Final = 0.002  # what traffic may do to a gain between prediction and outcome, log units
+TRAFFIC_SD: Final = 0.002  # what traffic may do to a gain between prediction and outcome, log units
+TRAFFIC_SHARE: Final = 0.2  # the same, as a share of the gain and of its scatter over batch sizes
+BUSY_SHARE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a change of K at one batch size must beat: standard deviations, and log units on top."""
+
+    where_busy: float
+    elsewhere: float
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ class Outlook:
 
 def outlook(state: State) -> Outlook:
     """The current estimates, joined."""
-    accepted = acceptance.estimate(state.acceptance)
+    accepted = acceptance.estimate(state.acceptance, state.k_in_use)
     log_ms = state.surface.log_ms(state.grid)
     ks = log_ms.shape[0]
     return Outlook(
@@ -77,12 +89,20 @@ def allowed(limits: Limits, start_k: int, max_batch: int) -> NDArray[np.bool_]:
 
     Where a limit leaves no K inside the bounds, the smallest K of the bounds stays: every K is over the limit there.
     """
+    ceilings = (limits.graph_capture_tokens, limits.max_num_batched_tokens)
+    return _allowed(limits.min_k, limits.max_k, ceilings, start_k, max_batch)
+
+
+@lru_cache(maxsize=256)
+def _allowed(
+    min_k: int, max_k: int, ceilings: tuple[int | None, ...], start_k: int, max_batch: int
+) -> NDArray[np.bool_]:
     k = np.arange(start_k + 1)[:, None]
     tokens = (k + 1) * np.arange(1, max_batch + 1)[None, :]
-    low, high = max(limits.min_k, 1), min(limits.max_k, start_k)
+    low, high = max(min_k, 1), min(max_k, start_k)
     low = min(low, high)
     inside = np.broadcast_to((k >= low) & (k <= high), tokens.shape).copy()
-    for ceiling in (limits.graph_capture_tokens, limits.max_num_batched_tokens):
+    for ceiling in ceilings:
         if ceiling is not None:
             under = inside & (tokens <= ceiling)
             inside = np.where(under.any(axis=0), under, inside & (k == low))
@@ -96,39 +116,67 @@ def best_table(seen: Outlook, inside: NDArray[np.bool_]) -> Ints:
     return close.argmax(axis=0)
 
 
+@lru_cache(maxsize=512)
 def table_of(schedule: Schedule, max_batch: int) -> Ints:
     """`schedule` as an array of K by batch - 1; its last K also serves the batches that it does not name."""
     table = np.array(schedule.table()[:max_batch], dtype=np.int64)
     return np.concatenate((table, np.full(max_batch - table.size, table[-1], dtype=np.int64)))
 
 
-def careful_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, margin: float) -> Ints:
-    """The table in force, changed only where another K is better beyond doubt and `margin` (log units)."""
+def better_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: Floats, doubt: Doubt) -> Ints:
+    """The table in force, changed where another K is better by `doubt`: less where requests are, more where none is.
+
+    A K outside the limits is always changed.
+    """
     best = best_table(seen, inside)
     at = np.arange(best.size)
     difference = seen.log_tpot[in_force, at] - seen.log_tpot[best, at]
-    doubt = ONE_SIDED_90 * seen.contrast_sd(in_force, best, at + 1)
-    keep = inside[in_force, at] & (difference < doubt + margin)
+    bar = np.where(_in_use(load, best.size), doubt.where_busy, doubt.elsewhere)
+    keep = inside[in_force, at] & (difference < bar * seen.contrast_sd(in_force, best, at + 1) + doubt.margin)
     return np.where(keep, in_force, best)
 
 
 def gain(seen: Outlook, before: Ints, after: Ints, load: Floats) -> Gain:
-    """Predicted gain in percent, weighted by where requests spend their time.
+    """Predicted gain in percent, weighted by where requests spend their time, with its 90 % interval.
 
-    load: shape (BUCKETS, 2), see State. Doubts of different batch sizes are taken as one (they share prior and
-    acceptance), so the interval is wide rather than narrow.
+    load: shape (BUCKETS, 2), see State.
+    """
+    mean, sd, shift = _contrast(seen, before, after, load)
+    width = TWO_SIDED_90 * float(np.hypot(sd, shift))
+    return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
+
+
+def assurance(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[float, float]:
+    """Mean gain in log units, and how many standard deviations of the estimates it lies above zero."""
+    mean, sd, _ = _contrast(seen, before, after, load)
+    return mean, mean / max(sd, 1e-6)
+
+
+def _contrast(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[float, float, float]:
+    """Mean gain in log units, its standard deviation from the estimates, and from traffic that will differ.
+
+    Doubts of different batch sizes are added up as if they were one: they share prior, level and acceptance.
     """
     used = np.flatnonzero(load[:, 0] > 0)
     if not used.size:
-        return Gain(0.0, 0.0, 0.0)
+        return 0.0, 0.0, 0.0
     weight = load[used, 0] / load[used, 0].sum()
     batch = np.clip(np.round(load[used, 1] / load[used, 0]), 1, before.size).astype(np.int64)
     old, new = before[batch - 1], after[batch - 1]
-    mean = float((weight * (seen.log_tpot[old, batch - 1] - seen.log_tpot[new, batch - 1])).sum())
+    each = seen.log_tpot[old, batch - 1] - seen.log_tpot[new, batch - 1]
+    mean = float((weight * each).sum())
+    sd = float((weight * seen.contrast_sd(old, new, batch)).sum())
+    scatter = float(np.sqrt((weight * (each - mean) ** 2).sum()))
     moved = float(weight[old != new].sum())
-    sd = float((weight * seen.contrast_sd(old, new, batch)).sum()) + UNSEEN_DRIFT_SD * moved
-    low, high = mean - TWO_SIDED_90 * sd, mean + TWO_SIDED_90 * sd
-    return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, low, high)))
+    return mean, sd, TRAFFIC_SHARE * (abs(mean) + scatter) + TRAFFIC_SD * moved
+
+
+def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:
+    """Shape (B,): batch sizes in buckets that hold a share of the request time worth naming."""
+    ends = np.array((*BATCH_BUCKET_ENDS, max(size, BATCH_BUCKET_ENDS[-1] + 1)))
+    busy = load[:, 0] > BUSY_SHARE * max(float(load[:, 0].sum()), 1e-12)
+    out: NDArray[np.bool_] = busy[np.searchsorted(ends, np.arange(1, size + 1)).clip(0, busy.size - 1)]
+    return out
 
 
 def as_schedule(table: Ints) -> Schedule:

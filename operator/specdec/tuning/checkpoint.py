@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from specdec.tuning import surface
 from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.prior import Environment, Prior
 from specdec.tuning.state import State, Trial, new_state
+from specdec.tuning.surface import PODS, Filter
 from specdec.tuning.window import BUCKETS
 
 VERSION: Final = 1
@@ -36,7 +38,10 @@ def dump(state: State) -> str:
         "fast": _numbers(state.acceptance.fast.ravel()),
         "slow": _numbers(state.acceptance.slow.ravel()),
         "seenDrafts": _number(state.acceptance.seen_drafts),
-        "cells": _sparse(state.cells.reshape(-1, 3)),
+        "steps": _sparse(state.tried_steps.reshape(-1, 1)),
+        "mean": _numbers(state.belief.mean[:-PODS]),
+        "spread": _packed(state.belief.covariance[:-PODS, :-PODS]),
+        "surprise": _number(state.belief.surprise),
         "dayLoad": _sparse(state.day_load),
         "firstAt": state.first_at,
         "lastAt": state.last_at,
@@ -46,6 +51,7 @@ def dump(state: State) -> str:
         "retries": state.retries,
         "trial": None if state.trial is None else {"until": state.trial.until, "backTo": _tiers(state.trial.back_to)},
         "tried": {str(tag): round(at) for tag, at in state.tried.items()},
+        "triedAt": _time(state.tried_at),
         "moves": [_move(move) for move in state.moves],
     }
     return json.dumps(document, separators=(",", ":"))
@@ -73,7 +79,8 @@ def load(text: str, environment: Environment, prior: Prior) -> State:
 
 def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) -> State:
     fresh = new_state(environment, prior, _schedule(document["inForce"]))
-    cells = _dense(document["cells"], fresh.cells.reshape(-1, 3).shape).reshape(fresh.cells.shape)
+    steps = _dense(document["steps"], (fresh.tried_steps.size, 1)).reshape(fresh.tried_steps.shape)
+    belief = _belief(document, fresh.belief)
     memory = replace(
         fresh.acceptance,
         fast=_array(document["fast"], fresh.acceptance.fast.shape),
@@ -85,7 +92,8 @@ def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) 
         fresh,
         start_k=int(document["startK"]),
         acceptance=memory,
-        cells=cells,
+        tried_steps=steps,
+        belief=belief,
         day_load=_dense(document["dayLoad"], (BUCKETS, 2)),
         first_at=document["firstAt"],
         last_at=document["lastAt"],
@@ -95,9 +103,36 @@ def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) 
         retries=int(document["retries"]),
         trial=None if trial is None else Trial(float(trial["until"]), _schedule(trial["backTo"])),
         tried={int(tag): float(at) for tag, at in document["tried"].items()},
+        tried_at=_past(document["triedAt"]),
         moves=tuple(_read_move(move) for move in document["moves"]),
-        surface=surface.fit(cells, prior.costs, fresh.grid),
+        surface=surface.posterior(belief, fresh.grid),
     )
+
+
+def _belief(document: Mapping[str, Any], fresh: Filter) -> Filter:
+    """Pods come back with levels unknown."""
+    size = fresh.mean.size - PODS
+    mean, covariance = fresh.mean.copy(), fresh.covariance.copy()
+    mean[:size] = np.asarray(document["mean"], dtype=float).reshape(size)
+    covariance[:size, :size] = _unpacked(document["spread"], size)
+    surprise = float(document["surprise"])
+    if not (np.isfinite(mean).all() and math.isfinite(surprise)):
+        raise CheckpointError("a figure of the step-time surface is not finite")
+    return Filter(mean, covariance, surprise)
+
+
+def _packed(covariance: Floats) -> str:
+    """The lower triangle in single precision."""
+    return base64.b64encode(covariance[np.tril_indices(len(covariance))].astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str, size: int) -> Floats:
+    lower = np.zeros((size, size))
+    values = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(float)
+    if not np.isfinite(values).all():
+        raise CheckpointError("the covariance of the step-time surface is not finite")
+    lower[np.tril_indices(size)] = values
+    return lower + np.tril(lower, -1).T
 
 
 def _number(value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from specdec.tuning import candidates
 from specdec.tuning.decisions import Decision, Gain, Hold
 from specdec.tuning.limits import Limits
 from specdec.tuning.recommending import recommend
+from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State
 from specdec.tuning.summary import Summary, summarise
+
+LEAST_STEPS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_
         gain=Gain(*interval),
         allowed=allowed,
         in_force=k == now_k,
-        measured=bool(state.cells[k, :, 0].sum() > 20),
+        measured=bool(state.tried_steps[k, np.searchsorted(BATCH_BUCKET_ENDS, batch)] > LEAST_STEPS),
     )
 
 

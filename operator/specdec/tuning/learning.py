@@ -1,4 +1,4 @@
-"""Short trials of a neighbouring K, only where knowing its cost could change the schedule."""
+"""Short trials, only where knowing a cost could change the schedule by more than the trial costs."""
 
 from __future__ import annotations
 
@@ -12,41 +12,74 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule
 from specdec.tuning import candidates
 from specdec.tuning.candidates import Ints, Outlook
-from specdec.tuning.decisions import Decision, Gain, Kind, Reason
+from specdec.tuning.decisions import Decision, Kind, Reason
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State, Trial
 
 TRIAL_SECONDS: Final = 30.0
-AGAIN_AFTER_SECONDS: Final = 6 * 3600.0
-LEAST_SHARE: Final = 0.05  # of request time that a batch bucket must have to be worth a trial
-WORTH_LOG: Final = 0.0008  # expected improvement, log units, that is worth a trial
-DEAREST_LOG: Final = 0.04  # a K expected to be worse than this is not tried
+AGAIN_AFTER_SECONDS: Final = 4 * 3600.0
+LEAST_SHARE: Final = 0.04  # of request time that a batch bucket must have to be worth a trial
+WORTH_LOG: Final = 0.0004  # expected improvement, log units, that is worth a trial
+REACH: Final = 2  # how far from the K in force a trial goes
+DEAREST_LOG: Final = 0.03  # a K expected to be worse than this is not tried
+FIRST_GAP_SECONDS: Final = 45.0
+LAST_GAP_SECONDS: Final = 1800.0
+GAP_SHARE: Final = 0.04  # of the time since the first sample that lies between trials
+
+
+def promising(state: State, seen: Outlook, table: Ints, better: Ints, now: float) -> Decision | None:
+    """Try `better`, which is expected to win but not surely, unless it was tried of late."""
+    if now - state.tried_at < FIRST_GAP_SECONDS:
+        return None
+    fresh = any(
+        better[batch - 1] != table[batch - 1] and not _tried(state, int(better[batch - 1]), bucket, now)
+        for bucket, batch in _busy_buckets(state, table.size)
+    )
+    return _trial(state, seen, table, better, now) if fresh else None
 
 
 def worthwhile(
     state: State, seen: Outlook, inside: NDArray[np.bool_], table: Ints, now: float, *, chance: float
 ) -> Decision | None:
-    """The trial that promises most, or None. `chance` breaks ties between equally promising ones."""
-    best: tuple[float, int, int] | None = None
+    """The trial that promises most, or None: at each batch size in use the K that could win by most.
+
+    `chance` thins out trials that are barely worth it.
+    """
+    if now - state.tried_at < _gap(state, now):
+        return None
+    total, promise, after = float(state.load[:, 0].sum()), 0.0, table.copy()
     for bucket, batch in _busy_buckets(state, table.size):
-        for k in _neighbours(int(table[batch - 1]), inside[:, batch - 1]):
-            if now - state.tried.get(_tag(k, bucket), -np.inf) < AGAIN_AFTER_SECONDS:
-                continue
-            promise = _expected_improvement(seen, int(table[batch - 1]), k, batch)
-            if promise > WORTH_LOG and (best is None or promise * (1 + 1e-3 * chance) > best[0]):
-                best = (promise, bucket, k)
-    return None if best is None else _trial(seen, table, best[1], best[2], now)
+        now_k = int(table[batch - 1])
+        options = [
+            (_expected_improvement(seen, now_k, k, batch), k)
+            for k in range(max(now_k - REACH, 1), min(now_k + REACH + 1, inside.shape[0]))
+            if k != now_k and inside[k, batch - 1] and not _tried(state, k, bucket, now)
+        ]
+        improvement, k = max(options, default=(0.0, 0))
+        if improvement > WORTH_LOG:
+            promise += improvement * float(state.load[bucket, 0]) / total
+            rows = _rows(bucket, table.size)
+            after[rows] = np.where(inside[k, rows], k, table[rows])
+    if promise < WORTH_LOG * (0.5 + chance):
+        return None
+    return _trial(state, seen, table, after, now)
 
 
 def begun(state: State, decision: Decision, back_to: Schedule, now: float) -> State:
     """`state` while the trial runs."""
-    until = now + (decision.trial_seconds or TRIAL_SECONDS)
     size = state.grid.batches.size
-    tried = dict(state.tried)
+    tried = {tag: at for tag, at in state.tried.items() if now - at < AGAIN_AFTER_SECONDS}
     before, after = candidates.table_of(back_to, size), candidates.table_of(decision.schedule, size)
     for batch in np.flatnonzero(before != after) + 1:
         tried[_tag(int(after[batch - 1]), int(np.searchsorted(BATCH_BUCKET_ENDS, batch)))] = now
-    return replace(state, trial=Trial(until, back_to), tried=tried)
+    until = now + (decision.trial_seconds or TRIAL_SECONDS)
+    return replace(state, trial=Trial(until, back_to), tried=tried, tried_at=now)
+
+
+def _gap(state: State, now: float) -> float:
+    """Many trials while young, few when old: their number grows with the logarithm of the time."""
+    age = now - (state.first_at if state.first_at is not None else now)
+    return min(max(GAP_SHARE * age, FIRST_GAP_SECONDS), LAST_GAP_SECONDS)
 
 
 def _busy_buckets(state: State, size: int) -> list[tuple[int, int]]:
@@ -58,8 +91,8 @@ def _busy_buckets(state: State, size: int) -> list[tuple[int, int]]:
     return list(zip(used.tolist(), batches.tolist(), strict=True))
 
 
-def _neighbours(k: int, inside: NDArray[np.bool_]) -> list[int]:
-    return [other for other in (k - 1, k + 1) if 1 <= other < inside.size and inside[other]]
+def _tried(state: State, k: int, bucket: int, now: float) -> bool:
+    return now - state.tried.get(_tag(k, bucket), -np.inf) < AGAIN_AFTER_SECONDS
 
 
 def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> float:
@@ -74,15 +107,15 @@ def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> floa
     return sd * exp(-z * z / 2) / sqrt(2 * pi) - worse * 0.5 * (1 - erf(z / sqrt(2)))
 
 
-def _trial(seen: Outlook, table: Ints, bucket: int, k: int, now: float) -> Decision:
+def _rows(bucket: int, size: int) -> Ints:
     first = 1 if bucket == 0 else BATCH_BUCKET_ENDS[bucket - 1] + 1
-    last = min(BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else table.size, table.size)
-    after = table.copy()
-    after[first - 1 : last] = k
-    changed = np.arange(first, last + 1)
-    change = float((seen.log_tpot[table[changed - 1], changed - 1] - seen.log_tpot[k, changed - 1]).mean())
-    gain = Gain(100 * change, 100 * (change - 0.05), 100 * (change + 0.05))
-    message = f"measure K = {k} at batch {first}..{last} for {TRIAL_SECONDS:.0f} s"
+    last = min(BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else size, size)
+    return np.arange(first - 1, last)
+
+
+def _trial(state: State, seen: Outlook, table: Ints, after: Ints, now: float) -> Decision:
+    gain = candidates.gain(seen, table, after, state.load)
+    message = f"measure for {TRIAL_SECONDS:.0f} s what another K costs at the batch sizes in use"
     schedule = candidates.as_schedule(after)
     return Decision(Kind.TRIAL, schedule, gain, Reason.LEARNING, message, now, trial_seconds=TRIAL_SECONDS)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, surface
+from specdec.tuning import acceptance, costing, surface
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -27,6 +27,7 @@ from specdec.tuning.window import (
     STEPS,
     Interval,
     between,
+    merged,
     snapshot,
 )
 
@@ -36,7 +37,6 @@ REFIT_SECONDS: Final = 25.0
 RECENT_HALF_LIFE_SECONDS: Final = 60.0
 LOAD_HALF_LIFE_SECONDS: Final = 90.0
 DAY_HALF_LIFE_SECONDS: Final = 86_400.0
-CELL_HALF_LIFE_SECONDS: Final = 86_400.0
 POSITION1_HALF_LIFE_SECONDS: Final = 20.0
 POD_FORGOTTEN_SECONDS: Final = 3_600.0
 BROKEN_BELOW: Final = 0.30
@@ -51,7 +51,8 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
     restarted and figures that are no counts are dropped; the pod's next interval starts at this sample.
     """
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
-    intervals, suspect = [], 0
+    intervals: dict[str, Interval] = {}
+    suspect = 0
     for sample in sorted(samples, key=lambda s: s.pod):
         seen = snapshot(sample)
         if seen is None:
@@ -60,61 +61,57 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
         interval = between(pods[sample.pod], seen) if sample.pod in pods else None
         pods[sample.pod] = seen
         if interval is not None:
-            intervals.append(interval)
+            intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
-    state = replace(_forget(state, now), pods=pods, first_at=now if state.first_at is None else state.first_at)
-    state = replace(state, recent=replace(state.recent, suspect=state.recent.suspect + suspect))
-    for interval in intervals:
+    state = _forget(state, now)
+    state = replace(
+        state,
+        pods=pods,
+        slots=costing.slots_for(state.slots, pods),
+        first_at=now if state.first_at is None else state.first_at,
+        recent=replace(state.recent, suspect=state.recent.suspect + suspect),
+    )
+    for interval in merged(list(intervals.values())):
         state = _learn(state, interval)
-    return _refit(_watch_drafter(state, now), now)
+    return _refit(_watch_drafter(_learn_costs(state, intervals), now), now)
 
 
 def _forget(state: State, now: float) -> State:
     elapsed = max(now - state.last_at, 0.0) if state.last_at is not None else 0.0
-    keep = 0.5 ** (elapsed / RECENT_HALF_LIFE_SECONDS)
-    recent = state.recent
-    faded = Recent(
-        **{
-            name: getattr(recent, name) * keep
-            for name in (
-                "seconds",
-                "drafts",
-                "draft_tokens",
-                "generated",
-                "steps",
-                "step_seconds",
-                "request_seconds",
-                "prefill_seconds",
-                "suspect",
-            )
-        },
-        latency=tuple(counts * keep for counts in recent.latency),
-        bounds=recent.bounds,
-    )
+    if elapsed == 0.0:
+        return replace(state, last_at=now)
     return replace(
         state,
         last_at=now,
-        recent=faded,
+        recent=state.recent.faded(0.5 ** (elapsed / RECENT_HALF_LIFE_SECONDS)),
         acceptance=acceptance.forget(state.acceptance, elapsed, fast_half_life=acceptance.FAST_HALF_LIFE_SECONDS),
-        cells=state.cells * 0.5 ** (elapsed / CELL_HALF_LIFE_SECONDS),
+        belief=surface.elapse(state.belief, elapsed),
+        tried_steps=state.tried_steps * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
         load=state.load * 0.5 ** (elapsed / LOAD_HALF_LIFE_SECONDS),
         day_load=state.day_load * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
         position1=state.position1 * 0.5 ** (elapsed / POSITION1_HALF_LIFE_SECONDS),
     )
 
 
+def _learn_costs(state: State, intervals: Mapping[str, Interval]) -> State:
+    seen = costing.measured(intervals, state.slots, state.start_k)
+    if seen is None:
+        return state
+    return replace(state, belief=surface.learn(state.belief, seen, state.prior.costs, state.grid))
+
+
 def _learn(state: State, interval: Interval) -> State:
     rows = _cost_rows(interval, state.start_k)
-    cells, load, day_load = state.cells.copy(), state.load.copy(), state.day_load.copy()
+    tried, load, day_load = state.tried_steps.copy(), state.load.copy(), state.day_load.copy()
     for k, bucket, steps, seconds, requests in rows:
-        cells[k, bucket] += (steps, seconds, requests)
+        tried[k, bucket] += steps
         weight = seconds * requests / steps
         for memory in (load, day_load):
             memory[bucket] += (weight, weight * requests / steps)
     trials, accepted = acceptance.trials_and_acceptances(interval)
     return replace(
         state,
-        cells=cells,
+        tried_steps=tried,
         load=load,
         day_load=day_load,
         acceptance=acceptance.learn(state.acceptance, interval),
@@ -135,9 +132,7 @@ def _cost_rows(interval: Interval, start_k: int) -> list[tuple[int, int, float, 
     totals = interval.totals
     if totals[DRAFTS] <= 0 or totals[STEPS] <= 0 or totals[ITL_COUNT] <= 0:
         return []
-    k = totals[DRAFT_TOKENS] / totals[DRAFTS]
-    if abs(k - round(k)) > 0.05 or round(k) > start_k:
-        return []
+    k = min(totals[DRAFT_TOKENS] / totals[DRAFTS], float(start_k))
     batch = totals[DRAFTS] / totals[STEPS]
     bucket = int(np.searchsorted(BATCH_BUCKET_ENDS, round(batch)))
     seconds = totals[STEPS] * totals[ITL_SUM] / totals[ITL_COUNT]
@@ -185,4 +180,4 @@ def _watch_drafter(state: State, now: float) -> State:
 def _refit(state: State, now: float) -> State:
     if now - state.fitted_at < REFIT_SECONDS:
         return state
-    return replace(state, fitted_at=now, surface=surface.fit(state.cells, state.prior.costs, state.grid))
+    return replace(state, fitted_at=now, surface=surface.posterior(state.belief, state.grid))

@@ -9,7 +9,7 @@ import numpy as np
 
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import candidates, guards, learning, restarts, verdicts
-from specdec.tuning.candidates import Ints, Outlook
+from specdec.tuning.candidates import Doubt
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.state import State
@@ -17,6 +17,9 @@ from specdec.tuning.state import State
 BROKEN_FOR_SECONDS: Final = 60.0
 RETRY_AFTER_SECONDS: Final = 3_600.0
 NO_GAIN: Final = Gain(0.0, 0.0, 0.0)
+ACT: Final = 1.28  # standard deviations above zero that a gain must lie: 90 % sure
+AFTER_TRIAL: Final = 0.84  # 80 %: the trial has just shown it
+ELSEWHERE_DOUBT: Final = 1.28  # where no request is now, only what is 90 % sure by itself
 
 
 def recommend(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
@@ -50,46 +53,37 @@ def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision
 
 
 def _live(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
+    if state.trial is not None and now < state.trial.until:
+        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
+    hold = guards.first_objection(guards.BEFORE_A_LIVE_MOVE, state, limits, now) if state.trial is None else None
+    if hold is not None:
+        return hold
     seen = candidates.outlook(state)
     size = seen.log_tpot.shape[1]
     inside = candidates.allowed(limits, state.start_k, size)
-    if state.trial is not None and now < state.trial.until:
-        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
     base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, size)
-    table = candidates.careful_table(seen, inside, base, limits.live_margin_percent / 100)
+    margin = limits.live_margin_percent / 100
+    table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
+    mean, assured = candidates.assurance(seen, base, table, state.load)
+    if mean > margin and assured > (AFTER_TRIAL if state.trial is not None else ACT):
+        gained = candidates.gain(seen, base, table, state.load)
+        message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
+        return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
     if state.trial is not None:
-        return _end_trial(state, seen, base, table, now)
-    hold = guards.first_objection(guards.BEFORE_A_LIVE_MOVE, state, limits, now)
-    if hold is not None:
-        return hold
+        back = candidates.as_schedule(base)
+        return Decision(Kind.LIVE, back, NO_GAIN, Reason.TRIAL_ENDED, "the trial found nothing better", now)
     returned = verdicts.take_back(state, now)
     if returned is not None:
         return returned
-    gained = max(
-        (candidates.gain(seen, base, table, load) for load in (state.load, state.day_load)),
-        key=lambda g: g.lower_percent,
-    )
-    if (table != base).any() and gained.lower_percent > limits.live_margin_percent:
-        message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
-        return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
-    trial = learning.worthwhile(state, seen, inside, base, now, chance=chance)
-    return trial if trial is not None else _nothing_better(state, gained, now)
+    trial = learning.promising(state, seen, base, table, now) if mean > margin else None
+    trial = trial or learning.worthwhile(state, seen, inside, base, now, chance=chance)
+    return trial if trial is not None else _nothing_better(state, mean, now)
 
 
-def _end_trial(state: State, seen: Outlook, base: Ints, table: Ints, now: float) -> Decision:
-    gained = candidates.gain(seen, base, table, state.load)
-    after = candidates.as_schedule(table)
-    if (table == base).all():
-        return Decision(Kind.LIVE, after, NO_GAIN, Reason.TRIAL_ENDED, "the trial found nothing better", now)
-    message = f"the trial found a better schedule: {gained.mean_percent:+.1f} % expected"
-    return Decision(Kind.LIVE, after, gained, Reason.BETTER_SCHEDULE, message, now)
-
-
-def _nothing_better(state: State, gained: Gain, now: float) -> Hold:
+def _nothing_better(state: State, mean: float, now: float) -> Hold:
     since = max(state.changed_at, state.first_at if state.first_at is not None else now)
-    if gained.mean_percent > 0.2:
-        message = f"a gain of {gained.mean_percent:.1f} % is likely, but only {gained.lower_percent:+.1f} % is sure"
-        return Hold(Reason.GAIN_UNCERTAIN, message, since)
+    if mean > 0.002:
+        return Hold(Reason.GAIN_UNCERTAIN, f"a gain of {100 * mean:.1f} % is likely, but not sure", since)
     return Hold(Reason.GAIN_TOO_SMALL, "no schedule is better than the one in force by more than the margin", since)
 
 

@@ -19,6 +19,9 @@ HORIZON_SECONDS: Final = 7 * 86_400.0
 
 def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     """A restart with a better start-up schedule, or why not."""
+    hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
+    if hold is not None:
+        return hold
     seen = candidates.outlook(state)
     size = seen.log_tpot.shape[1]
     inside = candidates.allowed(limits, state.start_k, size)
@@ -30,9 +33,6 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     proposal = Decision(Kind.RESTART, better, gained, Reason.BETTER_START_VALUE, message, now, start_k=start_k)
     if gained.lower_percent < limits.min_gain_percent + _move_cost_percent(limits):
         return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {limits.min_gain_percent:g} % needed", now, proposal)
-    hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
-    if hold is not None:
-        return replace(hold, proposal=proposal)
     return proposal
 
 

@@ -13,7 +13,7 @@ from specdec.tuning import acceptance, surface
 from specdec.tuning.acceptance import AcceptanceMemory
 from specdec.tuning.decisions import Decision, Move
 from specdec.tuning.prior import Environment, Prior
-from specdec.tuning.surface import Grid, Surface
+from specdec.tuning.surface import Filter, Grid, Surface
 from specdec.tuning.window import BUCKETS, EMPTY, Snapshot
 
 Floats = NDArray[np.float64]
@@ -39,6 +39,22 @@ class Recent:
     latency: tuple[Floats, ...] = (EMPTY, EMPTY, EMPTY)
     bounds: tuple[tuple[float, ...], ...] = ((), (), ())
 
+    def faded(self, keep: float) -> Recent:
+        """The same, each count times `keep`."""
+        return Recent(
+            self.seconds * keep,
+            self.drafts * keep,
+            self.draft_tokens * keep,
+            self.generated * keep,
+            self.steps * keep,
+            self.step_seconds * keep,
+            self.request_seconds * keep,
+            self.prefill_seconds * keep,
+            self.suspect * keep,
+            tuple(counts * keep for counts in self.latency),
+            self.bounds,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -52,7 +68,8 @@ class Trial:
 class State:
     """See the package's docstring for the functions that take and return it.
 
-    cells: shape (start_k + 1, BUCKETS, 3): steps, seconds, requests of decode steps, forgotten slowly.
+    tried_steps: shape (start_k + 1, BUCKETS), engine steps seen by K and batch bucket, forgotten slowly.
+    slots: which pods have a level in `belief`, by name; `surface` is what `belief` says on the grid.
     load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
     """
@@ -62,11 +79,13 @@ class State:
     in_force: Schedule
     start_k: int
     acceptance: AcceptanceMemory
-    cells: Floats
+    tried_steps: Floats
     load: Floats
     day_load: Floats
     grid: Grid
+    belief: Filter
     surface: Surface
+    slots: Mapping[str, int] = field(default_factory=dict)
     pods: Mapping[str, Snapshot] = field(default_factory=dict)
     recent: Recent = Recent()
     position1: Floats = field(default_factory=lambda: np.zeros(2))
@@ -80,8 +99,14 @@ class State:
     retries: int = 0
     trial: Trial | None = None
     tried: Mapping[int, float] = field(default_factory=dict)
+    tried_at: float = -np.inf
     moves: tuple[Move, ...] = ()
     last_decision: Decision | None = None
+
+    @property
+    def k_in_use(self) -> float:
+        """Draft tokens per draft of late; the start value before the first draft."""
+        return self.recent.draft_tokens / self.recent.drafts if self.recent.drafts >= 1 else float(self.start_k)
 
     @property
     def off(self) -> bool:
@@ -92,16 +117,17 @@ class State:
 def new_state(environment: Environment, prior: Prior, in_force: Schedule | None = None) -> State:
     """A state that has seen nothing. `in_force`: what the engines start with; None means `start_k` everywhere."""
     on = surface.grid(prior.costs, environment.max_num_seqs, environment.start_k)
-    cells = np.zeros((environment.start_k + 1, BUCKETS, 3))
+    belief = surface.ignorant(on)
     return State(
         environment=environment,
         prior=prior,
         in_force=in_force or constant(environment.start_k, environment.max_num_seqs),
         start_k=environment.start_k,
         acceptance=acceptance.from_profile(prior.acceptance, prior.acceptance_drafts),
-        cells=cells,
+        tried_steps=np.zeros((environment.start_k + 1, BUCKETS)),
         load=np.zeros((BUCKETS, 2)),
         day_load=np.zeros((BUCKETS, 2)),
         grid=on,
-        surface=surface.fit(cells, prior.costs, on),
+        belief=belief,
+        surface=surface.posterior(belief, on),
     )

@@ -48,7 +48,7 @@ class Summary:
 
 def summarise(state: State, limits: Limits) -> Summary:
     """A Summary of `state`; `limits` bound the recommended schedule."""
-    recent, accepted = state.recent, acceptance.estimate(state.acceptance)
+    recent, accepted = state.recent, acceptance.estimate(state.acceptance, state.k_in_use)
     known = recent.drafts >= 1
     percentile = [quantile(c, b, 0.95) for c, b in zip(recent.latency, recent.bounds, strict=True)]
     gains = _gains(state, limits) if state.day_load[:, 0].sum() > 0 else None
@@ -91,7 +91,7 @@ def quantile(counts: Floats, bounds: tuple[float, ...], q: float) -> float | Non
 
 
 def _measured_length(state: State) -> float:
-    accepted = acceptance.estimate(state.acceptance)
+    accepted = acceptance.estimate(state.acceptance, state.k_in_use)
     k = state.recent.draft_tokens / state.recent.drafts
     return float(np.exp(np.interp(k, np.arange(accepted.log_length.size), accepted.log_length)))
 
@@ -102,7 +102,8 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
     untuned = candidates.table_of(constant(state.environment.start_k, size), size)
     now = candidates.table_of(state.in_force, size)
     inside = candidates.allowed(limits, state.start_k, size)
-    best = candidates.careful_table(seen, inside, now, limits.live_margin_percent / 100)
+    doubt = candidates.Doubt(1.28, 1.28, limits.live_margin_percent / 100)
+    best = candidates.better_table(seen, inside, now, state.day_load, doubt)
     return (
         candidates.gain(seen, untuned, now, state.day_load),
         candidates.as_schedule(best),

@@ -1,34 +1,36 @@
-"""Step time as a surface over (batch, K): any prior table, corrected by a smooth residual learned from measured cells.
+"""Step time as a surface over (batch, K): any prior table, corrected by a residual learned from measured steps.
 
-The residual lives on log step time over (log verified tokens, log batch): a Gaussian process with a wide and a narrow
-component. A wrong prior therefore costs accuracy only where nothing was measured, and says so by its covariance.
+log(step time) = log(prior) + residual(K, batch) + prefill + level(pod). The residual is a sum of a level, a rough
+function of the verified tokens N = batch x (K + 1) (tile and wave effects live there), a smooth function of the batch and
+a smooth one of both. Each pod has a level of its own that wanders within minutes (longer contexts, a slower node), so
+that what is compared is K against K on the same pod at the same time. All are Gaussian, so one Kalman filter carries
+the estimates and, with them, how sure they are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specdec.tuning.basis import Basis, basis
 from specdec.tuning.prior import CostTable
-from specdec.tuning.window import BUCKETS
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-LEVEL_SD: Final = 0.7
-WIDE_SD: Final = 0.15
-WIDE_SCALES: Final = (1.2, 1.6)  # in log verified tokens, log batch
-NARROW_SD: Final = 0.04
-NARROW_SCALES: Final = (0.35, 0.6)
-OFF_SD: Final = 0.05  # K = 0 runs without a draft pass: another regime
-STEP_CV: Final = 0.3  # spread of single steps around their mean
-CELL_SD: Final = 0.003  # what a cell's mean can be off by however many steps it saw
-LEAST_STEPS: Final = 20.0
-MOST_CELLS: Final = 64
+PODS: Final = 8  # how many pods have a level of their own; the steps of further pods are not needed
+LEVEL_SD: Final = 0.08
+LEVEL_SECONDS: Final = 1200.0
+PREFILL_SECONDS_PER_TOKEN: Final = 3e-5  # prior standard deviation
+DRIFT_PER_DAY: Final = 0.01  # variance that each weight of the residual gains in a day, its prior being 1
+STEP_CV: Final = 0.2  # spread of single steps around their mean
+INTERVAL_SD: Final = 0.01  # what the mean of one interval can be off by, however many steps it has
 NODES: Final = 36
+SURPRISE_SHARE: Final = 0.02  # weight of one interval in the running innovation variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +38,55 @@ class Grid:
     """Fixed points of one (cost table, largest batch, largest K). Shapes: batches (B,), nodes (NODES,).
 
     log_prior_ms: shape (K + 1, B). spread: shape (NODES, B), linear interpolation over log batch.
+    features: shape (NODES, K + 1, weights).
     """
 
     batches: Floats
     nodes: Floats
     log_prior_ms: Floats
     spread: Floats
+    basis: Basis
+    features: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Measured steps, shape (n,) each. slot: which pod level applies. prefill: prompt tokens per step.
+
+    noise: variance of the measured log time besides the spread of single steps.
+    """
+
+    slot: Ints
+    k: Floats
+    batch: Floats
+    seconds: Floats
+    steps: Floats
+    prefill: Floats
+    noise: float = INTERVAL_SD**2
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """mean, covariance of: weights of the residual, prefill seconds per token (in units), level of each pod.
+
+    surprise: running mean of squared normalised innovations; 1 when the noise is as assumed.
+    """
+
+    mean: Floats
+    covariance: Floats
+    surprise: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """Posterior of log step time.
+    """Posterior of log step time without prefill, on a pod of average level.
 
     residual: shape (K + 1, NODES), to be added to the prior's log milliseconds.
     covariance: shape (NODES, K + 1, K + 1), between the K of one batch size.
-    cells: how many measured cells stand behind it.
     """
 
     residual: Floats
     covariance: NDArray[np.float32]
-    cells: int
 
     def log_ms(self, grid: Grid) -> Floats:
         """Shape (K + 1, B)."""
@@ -70,71 +101,68 @@ def grid(costs: CostTable, max_batch: int, max_k: int) -> Grid:
     nodes = np.unique(np.round(np.geomspace(1, max_batch, NODES)))
     log_prior = np.log([costs.step_ms(k, batches) for k in range(max_k + 1)])
     spread = np.array([np.interp(np.log(batches), np.log(nodes), row) for row in np.eye(len(nodes))])
-    return Grid(batches, nodes, log_prior, spread)
+    on = basis(max_batch, max_k)
+    k = np.tile(np.arange(max_k + 1.0), nodes.size)
+    features = on.features(k, np.repeat(nodes, max_k + 1)).reshape(nodes.size, max_k + 1, -1)
+    return Grid(batches, nodes, log_prior, spread, on, features)
 
 
-def fit(cells: Floats, costs: CostTable, on: Grid) -> Surface:
-    """Posterior given `cells`, shape (K + 1, BUCKETS, 3): steps, seconds, requests."""
-    max_k = on.log_prior_ms.shape[0] - 1
-    k, steps, seconds, requests = _measured(cells[: max_k + 1])
-    points = _grid_points(on.nodes, max_k)
-    if not k.size:
-        own = _own_covariance(on.nodes, max_k)
-        return Surface(np.zeros((max_k + 1, on.nodes.size)), own.astype(np.float32), 0)
-    batch = requests / steps
-    at = _features(k, batch)
-    y = np.log(1000.0 * seconds / steps) - _log_prior(costs, k, batch)
-    noise = STEP_CV**2 / steps + CELL_SD**2
-    lower = np.linalg.cholesky(_kernel(at, at) + np.diag(noise))
-    cross = np.linalg.solve(lower, _kernel(at, points))
-    mean = cross.T @ np.linalg.solve(lower, y)
-    by_node = cross.reshape(k.size, max_k + 1, on.nodes.size).transpose(2, 1, 0)
-    covariance = _own_covariance(on.nodes, max_k) - by_node @ by_node.transpose(0, 2, 1)
-    return Surface(mean.reshape(max_k + 1, -1), covariance.astype(np.float32), int(k.size))
+def ignorant(on: Grid) -> Filter:
+    """Before the first step: every weight unknown to one prior standard deviation."""
+    size = on.features.shape[2] + 1 + PODS
+    variance = np.ones(size)
+    variance[-PODS:] = LEVEL_SD**2
+    return Filter(np.zeros(size), np.diag(variance))
 
 
-def _measured(cells: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    steps = cells[..., 0].ravel()
-    usable = np.flatnonzero((steps >= LEAST_STEPS) & (cells[..., 2].ravel() > 0) & (cells[..., 1].ravel() > 0))
-    if usable.size > MOST_CELLS:
-        usable = usable[np.argsort(-steps[usable], kind="stable")[:MOST_CELLS]]
-    flat = cells.reshape(-1, 3)[usable]
-    return (usable // BUCKETS).astype(float), flat[:, 0], flat[:, 1], flat[:, 2]
+def elapse(belief: Filter, seconds: float) -> Filter:
+    """`belief` after `seconds` in which levels wander and engines change slowly."""
+    keep = np.exp(-seconds / LEVEL_SECONDS)
+    scale = np.ones(belief.mean.size)
+    scale[-PODS:] = keep
+    added = np.full(belief.mean.size, DRIFT_PER_DAY * seconds / 86_400.0)
+    added[-PODS:] = LEVEL_SD**2 * (1 - keep**2)
+    covariance = belief.covariance * scale[:, None] * scale
+    covariance.flat[:: belief.mean.size + 1] += added
+    return replace(belief, mean=belief.mean * scale, covariance=covariance)
+
+
+def learn(belief: Filter, seen: Steps, costs: CostTable, on: Grid) -> Filter:
+    """`belief` after `seen`: one Kalman update with all measured steps of a round of scrapes."""
+    weights = on.features.shape[2]
+    log_prior = _log_prior(costs, seen.k, seen.batch)
+    features = on.basis.features(seen.k, seen.batch)
+    expected = np.exp(log_prior + features @ belief.mean[:weights]) / 1000.0
+    h = np.zeros((seen.k.size, belief.mean.size))
+    h[:, :weights] = features
+    h[:, weights] = seen.prefill * PREFILL_SECONDS_PER_TOKEN / np.maximum(seen.seconds, expected)
+    h[np.arange(seen.k.size), weights + 1 + seen.slot] = 1.0
+    away = np.log(1000.0 * seen.seconds) - log_prior - h @ belief.mean
+    noise = (STEP_CV**2 / seen.steps + seen.noise) * np.clip(belief.surprise, 0.2, 25.0)
+    cross = belief.covariance @ h.T
+    spread = h @ cross
+    innovation = spread + np.diag(noise)
+    gain = np.linalg.solve(innovation, cross.T)
+    covariance = belief.covariance - cross @ gain
+    ratio = float(np.mean(away**2 / innovation.diagonal()))
+    surprise = belief.surprise * (1 + SURPRISE_SHARE * (min(ratio, 9.0) - 1.0))
+    return Filter(belief.mean + away @ gain, (covariance + covariance.T) / 2, float(np.clip(surprise, 0.2, 25.0)))
+
+
+def posterior(belief: Filter, on: Grid) -> Surface:
+    """The surface that `belief` stands for, on the nodes of the grid."""
+    weights = on.features.shape[2]
+    covariance = on.features @ belief.covariance[:weights, :weights] @ on.features.transpose(0, 2, 1)
+    return Surface((on.features @ belief.mean[:weights]).T, covariance.astype(np.float32))
 
 
 def _log_prior(costs: CostTable, k: Floats, batch: Floats) -> Floats:
+    """Log milliseconds; a K between two whole ones (an average over schedules) lies between their times."""
+    low = np.floor(k)
     out = np.empty(k.size)
-    for value in np.unique(k):
-        rows = k == value
-        out[rows] = np.log(costs.step_ms(int(value), batch[rows]))
-    return out
-
-
-def _features(k: Floats, batch: Floats) -> Floats:
-    """Columns: log verified tokens, log batch, 1 where speculation is off."""
-    return np.stack((np.log(batch * (k + 1)), np.log(batch), (k == 0).astype(float)), axis=1)
-
-
-def _grid_points(nodes: Floats, max_k: int) -> Floats:
-    k = np.repeat(np.arange(max_k + 1.0), nodes.size)
-    return _features(k, np.tile(nodes, max_k + 1))
-
-
-@lru_cache(maxsize=64)
-def _own(nodes: tuple[float, ...], max_k: int) -> Floats:
-    points = _grid_points(np.array(nodes), max_k).reshape(max_k + 1, len(nodes), 3)
-    return np.stack([_kernel(points[:, n], points[:, n]) for n in range(len(nodes))])
-
-
-def _own_covariance(nodes: Floats, max_k: int) -> Floats:
-    return _own(tuple(nodes), max_k)
-
-
-def _kernel(a: Floats, b: Floats) -> Floats:
-    tokens = (a[:, None, 0] - b[None, :, 0]) ** 2
-    batch = (a[:, None, 1] - b[None, :, 1]) ** 2
-    wide = WIDE_SD**2 * np.exp(-tokens / (2 * WIDE_SCALES[0] ** 2) - batch / (2 * WIDE_SCALES[1] ** 2))
-    narrow = NARROW_SD**2 * np.exp(-tokens / (2 * NARROW_SCALES[0] ** 2) - batch / (2 * NARROW_SCALES[1] ** 2))
-    off = OFF_SD**2 * (a[:, None, 2] * b[None, :, 2])
-    out: Floats = LEVEL_SD**2 + wide + narrow + off
+    for value in np.unique(low):
+        rows = low == value
+        below = np.log(costs.step_ms(int(value), batch[rows]))
+        above = np.log(costs.step_ms(int(value) + 1, batch[rows])) if (k[rows] > value).any() else below
+        out[rows] = below + (k[rows] - value) * (above - below)
     return out

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounters
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample, StockCounters
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
@@ -62,28 +65,68 @@ class Interval:
 
 def snapshot(sample: Sample) -> Snapshot | None:
     """`sample` as arrays, or None when a figure in it is no usable count (NaN, infinite, negative)."""
-    cells = sorted((c for c in sample.cells if c.k < KS and c.bucket < BUCKETS), key=_key)
+    cells = [c for c in sample.cells if c.k < KS and c.bucket < BUCKETS]
     totals = np.zeros(SCALARS + 2 * POSITIONS)
     _stock_totals(totals, sample.stock)
+    flat = np.array(
+        [(c.steps, c.step_seconds, c.requests, c.drafts, c.prefill_tokens, c.generated_tokens) for c in cells],
+        dtype=float,
+    ).reshape(-1, 6)
+    layout = _layout(
+        tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in cells), tuple(len(c.accepted) for c in cells)
+    )
     if cells:
-        _cell_totals(totals, cells)
-    decode = [c for c in cells if not c.mixed]
-    rows = np.array([(c.steps, c.step_seconds, c.requests, c.drafts) for c in decode], dtype=float).reshape(-1, 4)
-    keys = np.array([_key(c) for c in decode], dtype=np.int16)
+        accepted = np.array([a for c in cells for a in c.accepted], dtype=float)
+        if not _usable(accepted):
+            return None
+        _cell_totals(totals, flat, accepted, layout)
     histograms = tuple(_counts(sample.stock, name) for name in LATENCIES)
-    if not (math.isfinite(sample.at) and _usable(totals) and _usable(rows) and all(map(_usable, histograms))):
+    if not (math.isfinite(sample.at) and _usable(totals) and _usable(flat) and all(map(_usable, histograms))):
         return None
     return Snapshot(
         sample.incarnation,
         sample.at,
         bool(cells),
-        keys,
-        rows,
+        layout.keys,
+        flat[layout.decode, :4],
         totals,
         histograms,
         tuple(_bounds(sample.stock, name) for name in LATENCIES),
         _gauge(sample.stock.running_requests),
         _gauge(sample.stock.waiting_requests),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the figures of a page's cells go; equal for all pages with the same cells in the same order.
+
+    decode: rows of pure decode steps, by key. mixed: the others. drafting: K of each cell. place: position of each entry
+    of the accepted tokens, laid end to end. onward: which of those are trials of the next position.
+    """
+
+    keys: NDArray[np.int16]
+    decode: Ints
+    mixed: Ints
+    drafting: Ints
+    place: Ints
+    owner: Ints
+    onward: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=512)
+def _layout(tags: tuple[int, ...], lengths: tuple[int, ...]) -> _Layout:
+    tag, length = np.array(tags, dtype=np.int64), np.array(lengths, dtype=np.int64)
+    keys, mixed = tag // 2, tag % 2
+    decode = np.flatnonzero(mixed == 0)
+    decode = decode[np.argsort(keys[decode], kind="stable")]
+    drafting = keys // BUCKETS
+    place = np.concatenate([np.arange(n) for n in length] or [np.zeros(0)]).astype(np.int64)
+    owner = np.repeat(np.arange(length.size), length)
+    reach = np.minimum(drafting, POSITIONS)[owner]
+    place = np.where(place < reach, place, POSITIONS)
+    return _Layout(
+        keys[decode].astype(np.int16), decode, np.flatnonzero(mixed), drafting, place, owner, place + 1 < reach
     )
 
 
@@ -107,10 +150,6 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
     )
 
 
-def _key(cell: Cell) -> int:
-    return cell.k * BUCKETS + cell.bucket
-
-
 def _gauge(value: float | None) -> float:
     return value if value is not None and math.isfinite(value) and value >= 0 else 0.0
 
@@ -132,28 +171,19 @@ def _stock_totals(totals: Floats, stock: StockCounters) -> None:
     totals[SCALARS + POSITIONS : SCALARS + POSITIONS + len(accepted)] = accepted
 
 
-def _cell_totals(totals: Floats, cells: list[Cell]) -> None:
+def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> None:
     """Replace the acceptance of the stock counters by the exact one: trials only where the position was verified."""
-    mixed = [c for c in cells if c.mixed]
-    totals[MIXED_STEPS] = sum(c.steps for c in mixed)
-    totals[MIXED_SECONDS] = sum(c.step_seconds for c in mixed)
-    totals[MIXED_PREFILL] = sum(c.prefill_tokens for c in mixed)
-    totals[CELL_TOKENS] = sum(c.generated_tokens for c in cells if not c.mixed)
+    mixed, drafts = flat[layout.mixed], np.where(layout.drafting > 0, flat[:, 3], 0.0)
+    totals[MIXED_STEPS], totals[MIXED_SECONDS] = mixed[:, 0].sum(), mixed[:, 1].sum()
+    totals[MIXED_PREFILL], totals[CELL_TOKENS] = mixed[:, 4].sum(), flat[layout.decode, 5].sum()
+    totals[DRAFTS], totals[DRAFT_TOKENS] = drafts.sum(), (drafts * layout.drafting).sum()
     trials = totals[SCALARS : SCALARS + POSITIONS]
-    accepted = totals[SCALARS + POSITIONS :]
-    accepted[:] = 0.0
-    drafts = draft_tokens = 0.0
-    for cell in cells:
-        drafts += cell.drafts
-        draft_tokens += sum(cell.verified)
-        reached = min(cell.k, len(cell.accepted), POSITIONS)
-        if not cell.mixed:
-            totals[EXPECTED_TOKENS] += sum(cell.accepted) + (cell.drafts if cell.k else cell.requests)
-        if reached:
-            trials[0] += cell.verified[0] if cell.verified else cell.drafts
-            trials[1:reached] += cell.accepted[: reached - 1]
-            accepted[:reached] += cell.accepted[:reached]
-    totals[DRAFTS], totals[DRAFT_TOKENS] = drafts, draft_tokens
+    trials[:] = np.bincount(layout.place + 1, np.where(layout.onward, accepted, 0.0), POSITIONS + 2)[:POSITIONS]
+    trials[0] = totals[DRAFTS]
+    totals[SCALARS + POSITIONS :] = np.bincount(layout.place, accepted, POSITIONS + 1)[:POSITIONS]
+    passed = np.bincount(layout.owner, accepted, layout.drafting.size)
+    yielded = passed + np.where(layout.drafting > 0, flat[:, 3], flat[:, 2])
+    totals[EXPECTED_TOKENS] = yielded[layout.decode].sum()
 
 
 def _counts(stock: StockCounters, name: str) -> Floats:
@@ -164,6 +194,31 @@ def _counts(stock: StockCounters, name: str) -> Floats:
 def _bounds(stock: StockCounters, name: str) -> tuple[float, ...]:
     histogram = getattr(stock, name)
     return () if histogram is None else tuple(histogram.upper_seconds)
+
+
+def merged(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
+    """The intervals of several pods as one of exact and one of stock counters, where there are any."""
+    groups = ([i for i in intervals if i.exact], [i for i in intervals if not i.exact])
+    return (*((_sum(groups[0]),) if groups[0] else ()), *groups[1])
+
+
+def _sum(intervals: Sequence[Interval]) -> Interval:
+    if len(intervals) == 1:
+        return intervals[0]
+    keys, place = np.unique(np.concatenate([i.keys for i in intervals]), return_inverse=True)
+    cells = np.zeros((keys.size, 4))
+    np.add.at(cells, place, np.concatenate([i.cells for i in intervals]))
+    first = intervals[0]
+    alike = [i for i in intervals if i.bounds == first.bounds]
+    return Interval(
+        sum(i.seconds for i in intervals),
+        True,
+        keys,
+        cells,
+        np.sum([i.totals for i in intervals], axis=0),
+        tuple(np.sum([i.histograms[n] for i in alike], axis=0) for n in range(len(first.histograms))),
+        first.bounds,
+    )
 
 
 def _fall_free(after: Floats, before: Floats) -> Floats:
