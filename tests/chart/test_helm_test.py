@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from specdec import desired
+from specdec.api.decision import AcceptedDecision
+from specdec.api.resource import SpeculativeDeployment, parse
 from tests.chart.rendering import CHART, NAMESPACE, Rendered, render
 
 NAME = "specdec-specdec-operator-test"
@@ -46,12 +49,18 @@ def test_the_pod_runs_the_operator_image_confined_as_the_operator_is() -> None:
     assert pod["activeDeadlineSeconds"] > 60
 
 
-def test_the_resource_needs_no_gpu_and_runs_the_simulator() -> None:
+def test_the_resource_runs_the_simulator_on_any_node_without_a_gpu() -> None:
     made = resource(render({"test": {"simulator": {"tag": "v9"}}}))
-    assert made["spec"]["engine"]["image"] == "docker.io/specdec/simulator:v9"
-    assert made["spec"]["placement"] == {"gpuProduct": []}
-    (engine,) = made["spec"]["podTemplate"]["spec"]["containers"]
-    assert engine["resources"] == {"limits": {"nvidia.com/gpu": None}, "requests": {"nvidia.com/gpu": None}}
+    made["metadata"]["uid"] = "a-uid"
+    parsed = parse(made)
+    assert isinstance(parsed, SpeculativeDeployment), parsed
+    manifests = desired.manifests(parsed, AcceptedDecision(revision=1, switching="Live", start_k=7))
+    (deployment,) = (manifest.body for manifest in manifests if manifest.kind == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert "affinity" not in pod
+    (engine,) = pod["containers"]
+    assert engine["image"] == "docker.io/specdec/simulator:v9"
+    assert set(engine["resources"]["limits"]) == {"memory"}
 
 
 @pytest.mark.parametrize(
