@@ -69,11 +69,10 @@ def pod(
     }
 
 
-def seen(*bodies: Json, refusals: tuple[Refusal, ...] = (), gpu_nodes: int | None = None) -> Snapshot:
+def seen(*bodies: Json, refusals: tuple[Refusal, ...] = ()) -> Snapshot:
     """A snapshot of these Deployments and pods."""
     return Snapshot(
         children=tuple(body for body in bodies if body["kind"] != "Pod"),
         pods=tuple(body for body in bodies if body["kind"] == "Pod"),
         refusals=refusals,
-        gpu_nodes=gpu_nodes,
     )

@@ -78,7 +78,6 @@ class EventReason(StrEnum):
     """Reasons of the events on a resource; a condition that turns bad is told as an event under its own reason."""
 
     CHILDREN_APPLIED = "ChildrenApplied"
-    CHILD_PRUNED = "ChildPruned"
     POD_TEMPLATE_CHANGED = "PodTemplateChanged"
     BECAME_READY = "BecameReady"
     NO_LONGER_READY = "NoLongerReady"
@@ -89,7 +88,6 @@ class EventReason(StrEnum):
     SPECULATION_SWITCHED_OFF = "SpeculationSwitchedOff"
     SPECULATION_SWITCHED_ON = "SpeculationSwitchedOn"
     DRAFTER_BROKEN = "DrafterBroken"
-    RECOMMENDATION_CHANGED = "RecommendationChanged"
     TRIAL_STARTED = "TrialStarted"
     TRIAL_ENDED = "TrialEnded"
 

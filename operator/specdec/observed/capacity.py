@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from specdec.api import names
@@ -11,10 +12,45 @@ from specdec.api.report import Finding
 from specdec.api.resource import SpeculativeDeployment
 from specdec.observed.snapshot import Pod, Snapshot
 
-_NO_GPUS: Final = re.compile(r"Insufficient nvidia\.com/gpu")
-_NO_MATCH: Final = re.compile(r"didn't match Pod's node (?:affinity|selector)|node\(s\) had untolerated taint")
-_NO_VOLUME: Final = re.compile(r"unbound immediate PersistentVolumeClaims|volume node affinity conflict")
-_ROOM: Final = re.compile(r"Insufficient (\S+?)[,.;]?(?:\s|$)")
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One thing that a node may lack, recognised by the scheduler's words.
+
+    unless: words that speak of something else. remedy: what to do; also has the pod's GPUs and the wanted products.
+    """
+
+    reason: Reason
+    pattern: re.Pattern[str]
+    remedy: str
+    unless: re.Pattern[str] | None = None
+
+    def told_by(self, said: str) -> bool:
+        return self.pattern.search(said) is not None and not (self.unless and self.unless.search(said))
+
+
+LACKS: Final = (
+    Lack(
+        Reason.INSUFFICIENT_GPUS,
+        re.compile(r"Insufficient nvidia\.com/gpu"),
+        "each needs {gpus} free GPUs on one node: add a node, free GPUs, or lower spec.replicas",
+    ),
+    Lack(
+        Reason.NO_MATCHING_NODE,
+        re.compile(r"didn't match Pod's node (?:affinity|selector)|had untolerated taint"),
+        f"no node has {names.LABEL_GPU_PRODUCT} of {{products}} and fits spec.placement: add one (the GPU operator "
+        "sets the label), or change spec.placement",
+        unless=re.compile(r"Insufficient \S"),
+    ),
+    Lack(
+        Reason.VOLUME_NOT_BOUND,
+        re.compile(r"unbound immediate PersistentVolumeClaims|volume node affinity conflict"),
+        "their volumes are not to be had: name a storage class that offers the access mode in spec.engine.cache, or a "
+        "claim that is bound",
+    ),
+    Lack(Reason.UNSCHEDULABLE, re.compile(""), "make room, or change spec.placement or spec.engine.resources"),
+)
+SAID_LIMIT: Final = 200
 
 
 def capacity(resource: SpeculativeDeployment, seen: Snapshot) -> Finding:
@@ -27,37 +63,18 @@ def capacity(resource: SpeculativeDeployment, seen: Snapshot) -> Finding:
         return Finding(Truth.UNKNOWN, Reason.NO_PODS, "no pod asks for a node")
     if not all(pod.scheduled for pod in pods):
         return Finding(Truth.UNKNOWN, Reason.NO_PODS, "the scheduler has not looked at every pod yet")
-    return Finding(Truth.TRUE, Reason.PODS_SCHEDULED, f"all {len(pods)} pods have a node")
+    return Finding(Truth.TRUE, Reason.PODS_SCHEDULED, f"{len(pods)} of {len(pods)} pods have a node")
 
 
 def _lacking(resource: SpeculativeDeployment, seen: Snapshot, waiting: list[Pod]) -> Finding:
+    """The first lack that the scheduler tells of; the order is the order users read about."""
     said = str(waiting[0].condition("PodScheduled").get("message", ""))
-    head, gpus = f"{len(waiting)} pods wait for a node", resource.spec.engine.parallelism.gpus
-    if _NO_GPUS.search(said):
-        return Finding(
-            Truth.FALSE,
-            Reason.INSUFFICIENT_GPUS,
-            f"{head} with {gpus} free GPUs; add a node, free GPUs, or lower spec.replicas ({_short(said)})",
-        )
-    if seen.gpu_nodes == 0 or (_NO_MATCH.search(said) and not _ROOM.search(said)):
-        return Finding(Truth.FALSE, Reason.NO_MATCHING_NODE, f"{head}; {_placement_remedy(resource)} ({_short(said)})")
-    if _NO_VOLUME.search(said):
-        remedy = "name a storage class that offers the access mode in spec.engine.cache, or a claim that is bound"
-        return Finding(Truth.FALSE, Reason.VOLUME_NOT_BOUND, f"{head} with its volumes; {remedy} ({_short(said)})")
-    return Finding(
-        Truth.FALSE, Reason.UNSCHEDULABLE, f"{head}; make room or change spec.placement or resources ({_short(said)})"
-    )
+    lack = next(each for each in LACKS if each.told_by(said))
+    products = " or ".join(resource.spec.placement.gpu_product) or "any value"
+    remedy = lack.remedy.format(gpus=resource.spec.engine.parallelism.gpus, products=products)
+    head = f"{len(waiting)} of {len(seen.engines())} pods found no node"
+    return Finding(Truth.FALSE, lack.reason, f"{head}; {remedy} (the scheduler says: {_short(said)})")
 
 
-def _placement_remedy(resource: SpeculativeDeployment) -> str:
-    products = resource.spec.placement.gpu_product
-    if not products:
-        return "no node fits spec.placement; change it, or label a node"
-    return (
-        f"no node has the label {names.LABEL_GPU_PRODUCT} with one of {', '.join(products)} and fits spec.placement; "
-        "add such a node (the GPU operator sets the label), or change spec.placement.gpuProduct"
-    )
-
-
-def _short(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= SAID_LIMIT else f"{text[: SAID_LIMIT - 1]}…"

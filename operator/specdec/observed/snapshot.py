@@ -30,13 +30,11 @@ class Snapshot:
 
     children, pods: those that bear the owner label.
     refusals: children that could not be written in this pass.
-    gpu_nodes: schedulable nodes that placement allows, None where nodes may not be read.
     """
 
     children: tuple[Json, ...] = ()
     pods: tuple[Json, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    gpu_nodes: int | None = None
 
     def deployment(self, resource: str, role: Role = Role.STABLE) -> Json | None:
         """The Deployment of `role`, if it exists."""

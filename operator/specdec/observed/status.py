@@ -91,7 +91,7 @@ def _ready(rollout: Progress) -> Finding:
     if rollout.done and counts.wanted == 0:
         return Finding(Truth.TRUE, Reason.SCALED_TO_ZERO, "spec.replicas is 0, so nothing serves, as asked")
     if rollout.done:
-        return Finding(Truth.TRUE, Reason.ALL_REPLICAS_READY, f"all {counts.wanted} replicas serve")
+        return Finding(Truth.TRUE, Reason.ALL_REPLICAS_READY, f"{counts.wanted} of {counts.wanted} replicas serve")
     missing = f"{counts.ready} of {counts.wanted} replicas serve: {rollout.message}"
     return Finding(Truth.FALSE, Reason.REPLICAS_NOT_READY, missing)
 
