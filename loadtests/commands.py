@@ -13,16 +13,19 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 
 from loadtests.console import LiveProgress, print_comparisons, print_findings, print_summary
 from loadtests.plan import Plan, load_plan
 from loadtests.preflight import TargetError
 from loadtests.records import Target
 from loadtests.run import Options, run
-from loadtests.summary import Summary, summarise, write_summary
+from loadtests.summary import LATE_SHARE, Summary, summarise, write_summary
 from loadtests.verdict import Condition, compare, judge, parse_condition
 
 PASSED: Final = 0
@@ -116,6 +119,27 @@ def worker_command(arguments: argparse.Namespace) -> int:
 
     command = [sys.executable, "-m", "loadtests.generator", "worker", arguments.master, str(arguments.port)]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
+
+
+def selftest_command(arguments: argparse.Namespace) -> int:
+    """`specdec loadtest selftest`."""
+    from loadtests.selftest import TOLERANCE, self_test
+
+    console = terminal()
+    with tempfile.TemporaryDirectory() as folder:
+        found = self_test(Path(folder), arguments.seconds)
+    table = Table(title=f"{found.requests} requests, {found.failed} failed, {100 * found.late_share:.2f} % late")
+    for column in ("percentile", "measured ms", "true ms", "error"):
+        table.add_column(column, justify="right")
+    for row in found.readings:
+        name = f"p{row.percent} {row.metric.removesuffix('_ms')}"
+        table.add_row(name, f"{row.measured:.2f}", f"{row.true:.2f}", f"{100 * row.error:+.2f} %")
+    console.print(table)
+    if found.late_share > LATE_SHARE:
+        console.print("No verdict: the generator was late more than 1 % of the time; this machine is too busy.")
+        return NO_VERDICT
+    console.print(f"largest error {100 * found.worst:.2f} %, allowed {100 * TOLERANCE:g} %")
+    return PASSED if found.passed else FAILED
 
 
 def seeded(plan: Plan, seed: int | None) -> Plan:

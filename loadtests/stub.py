@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from loadtests.priority import ask_for_priority
+
 MODEL: Final = "stub"
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage")
@@ -154,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens-per-step", type=int, default=1)
     parser.add_argument("--fault", choices=_FAULTS, default="")
     given = parser.parse_args(arguments)
+    ask_for_priority()  # what it promises should not depend on its neighbours
     latencies = Latencies(given.ttft_ms, given.ttft_spread, given.step_ms, given.tokens_per_step)
     asyncio.run(_main(Stub(latencies, given.fault), given.port))
 

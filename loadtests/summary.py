@@ -200,7 +200,7 @@ def _target(  # noqa: PLR0917 - one argument per file of the folder
         accepted_length=1 + sum(w.accepted_tokens for w in windows) / drafts if drafts else None,
         per_position=_per_position(windows, drafts),
         generator=generator,
-        late_share=None if generator is None else _late_share(generator),
+        late_share=None if generator is None else late_share(generator),
     )
 
 
@@ -226,7 +226,8 @@ def _per_position(windows: list[CounterWindow], drafts: float) -> tuple[float, .
     return tuple(shares)
 
 
-def _late_share(report: GeneratorReport) -> float:
+def late_share(report: GeneratorReport) -> float:
+    """Share of the generator's own actions that came late, 0 to 1: wake-ups or planned sends, whichever is worse."""
     return max(report.late_beats / max(report.beats, 1), report.late_sends / max(report.sends, 1))
 
 

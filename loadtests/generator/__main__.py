@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from locust.log import setup_logging
 
 from loadtests.generator.job import Job
 from loadtests.generator.roles import run_alone, run_master, run_worker
+from loadtests.priority import ask_for_priority
 
 
 def main(arguments: list[str]) -> None:
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     logging.getLogger("locust.runners").setLevel("ERROR")
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)  # a stopwatch should not wait its turn; only root may ask for that
+    ask_for_priority()
     gc.collect()
     gc.freeze()  # what locust loaded stays; collections during the run need not walk over it
     match arguments:

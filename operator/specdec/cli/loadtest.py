@@ -25,6 +25,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _add_report(commands)
     _add_check(commands)
     _add_compare(commands)
+    _add_selftest(commands)
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -127,6 +128,12 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("new", type=Path, metavar="NEW")
     parser.add_argument("old", type=Path, metavar="OLD")
     parser.set_defaults(run=_command("compare_command"))
+
+
+def _add_selftest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("selftest", help="measure a server whose latencies are known")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of the run (default %(default)s)")
+    parser.set_defaults(run=_command("selftest_command"))
 
 
 def _command(name: str, module: str = "commands") -> Command:
