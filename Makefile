@@ -119,7 +119,7 @@ test-kind: export CLUSTER = kind
 test-kind: setup ## Start a kind cluster, run the smoke part of the end-to-end tests on it, end it
 	@trap '$(PY) -m tests.cluster down' EXIT; \
 	KUBECONFIG=$$($(PY) -m tests.cluster up); export KUBECONFIG; \
-	$(PY) -m tests.cluster load; \
+	$(PY) -m tests.cluster load operator simulator; \
 	$(PYTEST) -m smoke tests/e2e
 
 # ---- chart (charts/specdec-operator) ---------------------------------------------------------------------------------
@@ -140,6 +140,7 @@ generate: setup generate-chart-docs ## Write the CRD, the chart's copy and docs/
 
 check-generated: setup ## Fail if a generated file differs from the models
 	@$(PY) -m specdec.api.generate --check
+	@$(PY) -m charts.reference --check
 
 # ---- the engine ------------------------------------------------------------------------------------------------------
 
