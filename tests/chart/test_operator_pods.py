@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.chart.rendering import HelmError, container, flags, render
+from specdec.cli.main import parser
+from specdec.controllers.settings import from_arguments
+from tests.chart.rendering import CHART, HelmError, container, flags, render
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -49,6 +52,32 @@ def test_probes_ask_the_health_port_and_the_kubelet_waits_a_minute_for_a_slow_st
 )
 def test_the_image(image: dict[str, str], reference: str) -> None:
     assert container(render({"image": image}).one("Deployment"))["image"] == reference
+
+
+def test_the_command_takes_the_arguments_that_the_chart_gives_it() -> None:
+    values = {
+        "watchNamespaces": ["b", "a"],
+        "log": {"level": "debug", "format": "console"},
+        "healthPort": 8181,
+        "metrics": {"port": 9191},
+    }
+    given = container(render(values).one("Deployment"))
+    environment = {"POD_NAME": "operator-0", "POD_NAMESPACE": "specdec-system"}
+    assert set(environment) <= {variable["name"] for variable in given["env"]}
+    settings = from_arguments(parser().parse_args(given["args"]), environment)
+    assert settings.namespaces == ("a", "b")
+    assert settings.lease_name == "specdec-specdec-operator"
+    assert settings.identity.startswith("operator-0_")
+    assert (settings.health_port, settings.metrics_port) == (8181, 9191)
+    assert (settings.log_level, settings.log_format) == ("debug", "console")
+
+
+def test_the_image_runs_as_the_user_that_the_pod_asks_for() -> None:
+    dockerfile = (CHART.parents[1] / "images" / "operator" / "Dockerfile").read_text()
+    pod = render().one("Deployment")["spec"]["template"]["spec"]
+    assert f"USER {pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}\n" in dockerfile
+    assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+    assert "--require-hashes" in dockerfile
 
 
 def test_arguments_and_environment_of_the_user_come_last() -> None:
