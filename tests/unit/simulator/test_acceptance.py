@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdec_simulator.acceptance import DRAWS, Acceptance, Luck, ProfileError, checked, load, shifted
@@ -57,6 +57,7 @@ def test_drift_and_mismatch_change_new_requests_and_can_be_ended() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=7, max_size=7), st.floats(-3, 3))
+@settings(deadline=None)
 def test_a_shifted_profile_is_a_profile(drawn: list[float], logits: float) -> None:
     profile = tuple(sorted(drawn, reverse=True))
     moved = shifted(profile, logits)

@@ -153,8 +153,7 @@ def test_the_same_traffic_gives_the_same_result() -> None:
 def identities(counters: Counters) -> None:
     """What docs/engine-contract.md promises of the exact counters."""
     cells = counters.cells.values()
-    accepted = [sum(column) for column in zip(*(c.accepted for c in cells), strict=True)]
-    assert accepted == counters.accepted
+    assert [sum(c.accepted[count] for c in cells) for count in range(8)] == counters.accepted
     assert sum(c.generated_tokens for c in cells) == counters.generated_tokens
     assert sum(c.steps for c in cells) == counters.step_tokens.count
     assert sum(sum(c.accepted) * k for (k, _, _), c in counters.cells.items()) == counters.draft_tokens
