@@ -220,6 +220,22 @@ BAD_INPUTS: Final = (
         "is not a cron schedule; write five fields: minute hour day-of-month month day-of-week, such as 0 2 * * *",
     ),
     Bad(
+        "an hour that no clock shows",
+        {"tuning": {"disruption": {"windows": [{"schedule": "0 24 * * *", "duration": "4h"}]}}},
+        "spec.tuning.disruption.windows[0].schedule",
+        "is not a cron schedule; write five fields",
+    ),
+    Bad(
+        "a time zone with a space",
+        {
+            "tuning": {
+                "disruption": {"windows": [{"schedule": "0 2 * * *", "duration": "4h", "timeZone": "Europe Zurich"}]}
+            }
+        },
+        "spec.tuning.disruption.windows[0].timeZone",
+        "is not a time zone; write an IANA name such as UTC or Europe/Zurich",
+    ),
+    Bad(
         "a quantity that is none",
         {"engine": {"shmSize": "lots"}},
         "spec.engine.shmSize",

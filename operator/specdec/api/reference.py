@@ -21,6 +21,8 @@ Group `{names.GROUP}`, version `{names.VERSION}`, short name `{names.SHORT_NAME}
 `status` and `scale`.
 Durations are a whole number with one unit (`40ms`, `90s`, `30m`, `4h`). Quantities are written as everywhere in
 Kubernetes (`16Gi`, `500m`). Secrets and claims are looked up in the resource's own namespace.
+
+Who may create one can run pods in its namespace, with any Secret of that namespace, just as with a Deployment.
 """
 
 MEANINGS: Final = {

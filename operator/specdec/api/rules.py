@@ -93,12 +93,15 @@ def broken(rules: list[Rule], value: Any) -> PydanticCustomError:
     return PydanticCustomError(BROKEN, "{text}", {"text": "; ".join(text for _, text in found), "found": found})
 
 
-def matching(pattern: str, message: str) -> Rule:
-    """The rule that a text as a whole matches `pattern`, in the syntax that RE2 and Python share."""
+def matching(pattern: str, message: str, also: Callable[[str], bool] = bool) -> Rule:
+    """The rule that a text as a whole matches `pattern`, in the syntax that RE2 and Python share.
+
+    also: what CEL cannot say; asked only of a text that matches.
+    """
     compiled = re.compile(pattern)
     return Rule(
         cel=f"self.matches({_cel_text(f'^(?:{pattern})$')})",
-        holds=lambda text: compiled.fullmatch(text) is not None,
+        holds=lambda text: compiled.fullmatch(text) is not None and also(text),
         message=message,
     )
 

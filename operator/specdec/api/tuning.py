@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from croniter import CroniterError, croniter
 from pydantic import Field
 
 from specdec.api.quantities import Duration
@@ -63,6 +66,40 @@ class Objective(Model):
     """Latency targets, at most one per metric."""
 
 
+def _cron_field(value: str) -> str:
+    part = rf"(?:[*]|{value}(?:-{value})?)(?:/[1-9][0-9]?)?"
+    return f"{part}(?:,{part})*"
+
+
+CRON: Final = " +".join(
+    _cron_field(value)
+    for value in (
+        "[0-5]?[0-9]",
+        "(?:1?[0-9]|2[0-3])",
+        "(?:0?[1-9]|[12][0-9]|3[01])",
+        "(?:0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+        "(?:[0-7]|sun|mon|tue|wed|thu|fri|sat)",
+    )
+)
+
+
+def _comes_up(schedule: str) -> bool:
+    """Whether there is such a day at all; there is no 30 February."""
+    try:
+        croniter(schedule, datetime(2000, 1, 1, tzinfo=UTC)).get_next()
+    except CroniterError:
+        return False
+    return True
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 class MaintenanceWindow(Model):
     """When restarts are allowed."""
 
@@ -70,14 +107,23 @@ class MaintenanceWindow(Model):
         str,
         Field(max_length=128),
         matching(
-            r"[-0-9*,/]+( +[-0-9A-Za-z*,/]+){4}",
+            CRON,
             "is not a cron schedule; write five fields: minute hour day-of-month month day-of-week, such as 0 2 * * *",
+            _comes_up,
         ),
     ]
     """Begin of the window: a cron schedule of five fields."""
     duration: Duration
     """Length of the window."""
-    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
+    time_zone: Annotated[
+        str,
+        Field(max_length=64),
+        matching(
+            r"[A-Za-z][-A-Za-z0-9_+]*(?:/[-A-Za-z0-9_+]+)*",
+            "is not a time zone; write an IANA name such as UTC or Europe/Zurich",
+            _is_time_zone,
+        ),
+    ] = "UTC"
     """IANA time zone of the schedule."""
 
 

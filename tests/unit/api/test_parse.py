@@ -25,6 +25,24 @@ def test_every_problem_is_told_at_once() -> None:
     assert {problem.path for problem in problems} == {"spec.tuning.max", "spec.tuning.speed", "spec.engine.image"}
 
 
+@pytest.mark.parametrize(
+    ("window", "field"),
+    [
+        ({"schedule": "0 2 29 2 *", "duration": "4h", "timeZone": "Europe/Zurch"}, "timeZone"),
+        ({"schedule": "0 2 30 2 *", "duration": "4h"}, "schedule"),
+    ],
+)
+def test_what_cel_cannot_tell_is_told_by_the_operator(window: dict[str, str], field: str) -> None:
+    problems = parse(stored(tuning={"disruption": {"windows": [window]}}))
+    assert [p.path for p in problems] == [f"spec.tuning.disruption.windows[0].{field}"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("schedule", ["0 2 * * *", "*/15 0-6,22-23 1,15 jan-mar mon-fri", "5 4 * * 7"])
+def test_schedules_that_are_in_use_are_taken(schedule: str) -> None:
+    window = {"schedule": schedule, "duration": "4h", "timeZone": "America/Argentina/Buenos_Aires"}
+    assert resource(tuning={"disruption": {"windows": [window]}}).spec.tuning.disruption.windows[0].duration == "4h"
+
+
 def test_a_status_that_another_version_wrote_is_no_problem_of_the_users() -> None:
     parsed = parse({**stored(), "status": {"replicas": "three"}})
     assert isinstance(parsed, SpeculativeDeployment)
