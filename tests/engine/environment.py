@@ -21,6 +21,7 @@ RIG_ENTRY_POINTS: Final = {
         "rig_deepseek_v4": "specdec_rig:deepseek_v4_on_cpu",
     },
     "vllm.endpoint_plugins": {"rig_http": "specdec_rig:AcceptanceEndpoint"},
+    "triton.backends": {"cpu": "specdec_rig_triton"},
 }
 PLUGINS: Final = ("specdec_engine", "specdec_http")
 RIG_PLUGINS: Final = ("rig_fast_start", "rig_acceptance", "rig_http")
@@ -36,6 +37,10 @@ class EngineEnvironment:
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
+
+    @property
+    def site(self) -> Path:
+        return self.folder / "lib" / "python3.11" / "site-packages"
 
     def variables(self, metadata: Path) -> dict[str, str]:
         """Environment of an engine process. metadata: where `write_entry_points` wrote."""

@@ -21,7 +21,7 @@ import httpx
 from tests.engine.environment import RIG, EngineEnvironment, write_entry_points
 
 CONTROL_TOKEN: Final = "token-of-the-engine-tests"
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 HIGH_ACCEPTANCE: Final = (0.8, 0.62, 0.47, 0.35, 0.25, 0.17, 0.11)
@@ -83,7 +83,7 @@ class Server:
     def __init__(self, pid: int, port: int, log: Path, token_file: Path) -> None:
         self.pid, self.log, self.token_file = pid, log, token_file
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60.0)
+        self.http = httpx.Client(base_url=self.url, timeout=240.0)
 
     @property
     def alive(self) -> bool:
@@ -173,7 +173,11 @@ class Zygote:
             [environment.python, RIG / "zygote.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             env=variables,
         )  # fmt: skip
-        self._answer("ready")
+        try:
+            self._answer("ready")
+        except EngineDied:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -225,4 +229,5 @@ class Zygote:
                 return int(answer[name])
             if self._process.poll() is not None:
                 break
-        raise EngineDied(f"the pre-forked process gave no answer; see {self._log.name}")
+        log = Path(self._log.name).read_text(errors="replace")[-2000:]
+        raise EngineDied(f"the pre-forked process gave no answer:\n{log}")

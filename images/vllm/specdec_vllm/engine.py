@@ -19,6 +19,7 @@ from specdec_vllm import __version__
 from specdec_vllm.control import Advice, Capability, Engine, Limits, SpeculationControl
 from specdec_vllm.counters import CounterFile
 from specdec_vllm.facts import capture_tokens, facts
+from specdec_vllm.patches import in_place
 from specdec_vllm.preflight import Facts, findings, refuse
 from specdec_vllm.releases import release
 from specdec_vllm.schedule import Refusal, Schedule
@@ -52,7 +53,7 @@ def _hook_configuration() -> None:
     @functools.wraps(original)
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
         vllm_config = original(self, *args, **kwargs)
-        known = facts(vllm_config, patched=_patched())
+        known = facts(vllm_config, in_place)
         found = findings(known) if known is not None else ()
         for finding in found:
             logger.warning("preflight: %s: %s", finding.reason, finding.message)
@@ -156,7 +157,7 @@ def attach(scheduler: Any) -> None:
 def describe_engine(vllm_config: Any, k_max: int, *, exact_counters: bool) -> Engine:
     import vllm
 
-    known = facts(vllm_config, patched=_patched())
+    known = facts(vllm_config, in_place)
     scheduler = vllm_config.scheduler_config
     return Engine(
         name="vllm",
@@ -192,12 +193,6 @@ def exact_counting(counting: bool) -> Capability:
     if counting:
         return Capability(name, True, "PluginLoaded")
     return Capability(name, False, "StatisticsOff", "the engine was started with --disable-log-stats; remove it")
-
-
-def _patched() -> bool:
-    from specdec_vllm.patches import in_place
-
-    return in_place()
 
 
 def _counter_file(vllm_config: Any, k_max: int) -> CounterFile:

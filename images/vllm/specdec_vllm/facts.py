@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,14 +15,15 @@ FUSION_LAYER: Final = "fc.weight"
 MAX_HEADER_BYTES: Final = 100 * 1024 * 1024
 
 
-def facts(vllm_config: Any, *, patched: bool) -> Facts | None:
-    """None for an engine without speculation."""
+def facts(vllm_config: Any, patched: Callable[[], bool]) -> Facts | None:
+    """None for an engine without speculation. patched: asked only where the patches matter."""
     speculative = vllm_config.speculative_config
     if speculative is None:
         return None
     target, draft = vllm_config.model_config, speculative.draft_model_config
     drafter = Model(draft.model, draft.revision) if draft is not None and draft.model != target.model else None
     raw = drafter_configuration(drafter) if drafter else {}
+    streams = drafter_streams(vllm_config)
     parallel, scheduler = vllm_config.parallel_config, vllm_config.scheduler_config
     return Facts(
         method=speculative.method,
@@ -31,10 +32,10 @@ def facts(vllm_config: Any, *, patched: bool) -> Facts | None:
         drafter=drafter,
         block_size=raw.get("block_size"),
         target_hidden_size=target.get_hidden_size(),
-        streams=drafter_streams(vllm_config),
+        streams=streams,
         aux_layers=len(raw.get("aux_hidden_state_layer_ids", ())),
         fusion_width=fusion_width(drafter) if drafter else None,
-        patched=patched,
+        patched=streams == 1 or patched(),
         pipeline_parallel=parallel.pipeline_parallel_size,
         data_parallel=parallel.data_parallel_size,
         max_num_seqs=scheduler.max_num_seqs,

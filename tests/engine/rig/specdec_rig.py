@@ -12,8 +12,11 @@ RATES_PATH = "/rig/acceptance"
 
 
 def fast_start() -> None:
-    """Fork the engine core from the API server and run the worker inside it: nothing is imported twice."""
+    """Fork the engine core from the API server, run the worker inside it, look at models here: one import of it all."""
+    from vllm.model_executor.models import registry
     from vllm.platforms.cpu import CpuPlatform
+
+    registry._run_in_subprocess = lambda look: look()
 
     original = CpuPlatform.check_and_update_config.__func__
     if hasattr(original, "rig"):

@@ -41,7 +41,8 @@ def serve(request: dict[str, Any]) -> NoReturn:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.close(0)
+    # Not closed: the number would go to some socket, which vLLM's event loop refuses to close.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(request["env"])
     sys.argv = ["vllm", *request["argv"]]
     status = 1
