@@ -76,7 +76,8 @@ class Parallelism(Model):
     data: Annotated[int, Field(ge=1, le=8)] = 1
     """Engines behind one port. Above 1 the engine has no batch-size schedule, so K changes by restart only."""
     expert: bool = True
-    """Spread the experts of a mixture-of-experts model over the GPUs instead of slicing each."""
+    """Spread the experts of a mixture-of-experts model over the GPUs instead of slicing each. False for a dense model,
+    which vLLM would else refuse."""
 
     rules = (
         Rule(
