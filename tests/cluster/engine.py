@@ -7,6 +7,7 @@ folder, behind one cable to the host.
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,7 +67,7 @@ def start(layout: Layout, daemons: Ledger) -> Engine:
     packages.install("kind")
     node = layout.nodes[0]
     inside = network.enter(network.connect_node(layout, node, daemons))
-    cgroups.make(f"{layout.cgroup}/containers")
+    cgroups.make(containers_group(layout))
     here = socket(layout).parent
     here.mkdir(parents=True, exist_ok=True)
     daemons.start("dockerd", *inside, "dockerd", *_options(layout, here))
@@ -79,6 +80,30 @@ def start(layout: Layout, daemons: Ledger) -> Engine:
     return engine
 
 
+def containers_group(layout: Layout) -> str:
+    """The control group below which all containers of our engine are."""
+    return f"{layout.cgroup}/containers"
+
+
+def open_ways(layout: Layout, daemons: Ledger, nodes: Sequence[str]) -> None:
+    """Let the host reach pods and Services behind the container `nodes` (addresses), as on the local cluster."""
+    gate = layout.nodes[0]
+    run("ip", "route", "replace", layout.pods, "via", gate.address, "dev", layout.host_link)
+    inside = network.enter(daemons.daemons()[f"{gate.name}-namespaces"])
+    run(*inside, "iptables", "-I", "DOCKER-USER", "-j", "ACCEPT")
+    run(*inside, "ip", "route", "replace", layout.services, "via", nodes[0])
+    for node in nodes:
+        run(
+            *inside,
+            "ip",
+            "route",
+            "replace",
+            f"10.{layout.number}.{64 + int(node.rpartition('.')[2])}.0/24",
+            "via",
+            node,
+        )
+
+
 def _options(layout: Layout, here: Path) -> list[str]:
     options = [
         f"--host=unix://{socket(layout)}",
@@ -87,7 +112,7 @@ def _options(layout: Layout, here: Path) -> list[str]:
         f"--pidfile={here}/dockerd.pid",
         "--storage-driver=overlay2",
         "--exec-opt=native.cgroupdriver=cgroupfs",
-        f"--cgroup-parent=/{layout.cgroup}/containers",
+        f"--cgroup-parent=/{containers_group(layout)}",
         f"--bip=10.{layout.number}.16.1/24",
         f"--default-address-pool=base=10.{layout.number}.32.0/20,size=24",
         "--oom-score-adjust=0",

@@ -50,6 +50,7 @@ def down(name: str, *, wipe: bool = False) -> None:
     state = state_dir(name)
     layout = _layout(name)
     if layout is not None and cgroups.exists(layout.cgroup):
+        cgroups.kill(engine.containers_group(layout))
         own = Engine(f"unix://{engine.socket(layout)}", own=True)
         _delete(name, own)
         _daemons(layout).stop("dockerd", limit=20)
@@ -79,13 +80,14 @@ def load(name: str, archives: Sequence[Path]) -> None:
         say(f"  loaded {archive.stem}")
 
 
-def configuration(count: int, address: str | None, own_image: bool) -> dict[str, Any]:
-    """kind's configuration: `count` nodes; `address` where the API server is to listen, if not on loopback."""
+def configuration(count: int, layout: Layout | None, own_image: bool) -> dict[str, Any]:
+    """kind's configuration: `count` nodes; on an engine of our own (`layout`), with addresses that the host reaches."""
     patches = [_patch("KubeletConfiguration", failCgroupV1=False, imageGCHighThresholdPercent=100)]
     roles = ["control-plane", *["worker"] * (count - 1)]
-    networking: dict[str, Any] = {"disableDefaultCNI": own_image, "podSubnet": "10.244.0.0/16"}
-    if address:
-        networking |= {"apiServerAddress": address, "apiServerPort": API_PORT}
+    networking: dict[str, Any] = {"disableDefaultCNI": own_image}
+    if layout is not None:
+        networking |= {"podSubnet": layout.pods, "serviceSubnet": layout.services}
+        networking |= {"apiServerAddress": layout.nodes[0].address, "apiServerPort": API_PORT}
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -102,11 +104,13 @@ def _patch(kind: str, **settings: object) -> str:
 def _create(name: str, count: int, chosen: Engine, layout: Layout | None) -> None:
     image, own_image = _node_image(chosen)
     config = state_dir(name) / "kind.json"
-    address = layout.nodes[0].address if layout else None
-    config.write_text(json.dumps(configuration(count, address, own_image)))
+    config.write_text(json.dumps(configuration(count, layout, own_image)))
     target = _kubeconfig_file(name)
     options = ["--config", str(config), "--image", image, "--kubeconfig", str(target), "--wait", "120s", "--retain"]
     _kind(chosen, "create", "cluster", "--name", name, *options, limit=CREATE_LIMIT_SECONDS)
+    if layout is not None:
+        addresses = ("-o", "jsonpath={.items[*].status.addresses[?(@.type=='InternalIP')].address}")
+        engine.open_ways(layout, _daemons(layout), _kubectl(name, "get", "nodes", *addresses).split())
     _finish(name, count)
     load(name, [systemimages.busybox(systemimages.BUSYBOX)])
 
