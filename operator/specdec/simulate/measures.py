@@ -85,6 +85,8 @@ class Measures:
         """Seconds after `since` until the next five minutes run within 2 % of the oracle; None when they never do."""
         span = max(round(SETTLED_SECONDS / self.tick_seconds), 1)
         first = int(since / self.tick_seconds)
+        if first + span > self.weight.shape[0]:
+            return None
         weight = self.weight[first:, policy, seed].astype(float)
         total = np.convolve(self.excess[first:, policy, seed] * weight, np.ones(span), "valid")
         share = np.convolve(weight, np.ones(span), "valid")

@@ -1,8 +1,8 @@
 """Acceptance as conditional hazards per position, with positions beyond K treated as unseen, never as zero.
 
-A hazard is the probability that position i is accepted given that all before it were. Two memories are kept: a fast one
-that follows the traffic and a slow one that remembers the drafter. What the fast one cannot see (positions beyond the K
-in force) follows the slow one, moved by the shift that the visible positions show.
+A hazard is the probability that position i is accepted given that all before it were. A fast memory follows the traffic,
+a slow one remembers how hazards change from position to position: what the fast one cannot see (positions beyond the K
+in force) continues the last visible hazard by those changes. A swift one only tells when the traffic has changed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from specdec.tuning.window import DRAFT_TOKENS, DRAFTS, POSITIONS, SCALARS, Inte
 
 Floats = NDArray[np.float64]
 
+SWIFT_HALF_LIFE_SECONDS: Final = 40.0
 FAST_HALF_LIFE_SECONDS: Final = 400.0
-SLOW_HALF_LIFE_SECONDS: Final = 7200.0
+SLOW_HALF_LIFE_SECONDS: Final = 14_400.0
 DESIGN_EFFECT: Final = 50.0  # drafts of one request resemble each other: that many are worth one
-SLOW_WEIGHT: Final = 20.0  # effective drafts that the shifted slow memory is worth against the fast one
-SHIFT_SD: Final = 0.6  # how far traffic moves all hazards together, in logits
+SLOW_WEIGHT: Final = 10.0  # effective drafts that the slow memory is worth against the fast one
+ALARM: Final = 4.5  # standard deviations between the swift and the fast memory that mean drift
 OWN_DECAY: Final = 0.98  # hazard of a request at one position beside the one before
 SPREAD_BOUNDS: Final = (0.2, 1.2)
 CORRECTED: Final = 8  # positions whose survivors are followed
@@ -29,18 +30,24 @@ NORMAL_NODES, NORMAL_WEIGHTS = (
     np.array([-2.8570, -1.3556, 0.0, 1.3556, 2.8570]),
     np.array([0.011257, 0.222076, 0.533333, 0.222076, 0.011257]),
 )
-TAIL_SD: Final = 0.25  # how far an unseen hazard strays from that shift, in logits
+TAIL_SD: Final = 0.2  # how far an unseen hazard strays from the one before it, in logits
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceMemory:
-    """Trials and acceptances per position, shape (2, POSITIONS), forgotten exponentially; `seen` never forgets."""
+    """Counts per position, shape (3, POSITIONS), forgotten at three speeds: trials, acceptances, and the trials of the
+    position before in drafts that verified this one too. `seen_drafts` is never forgotten.
 
+    prior: hazards, shape (POSITIONS,), believed as much as `prior_drafts` effective drafts.
+    """
+
+    swift: Floats
     fast: Floats
     slow: Floats
     prior: Floats
     prior_drafts: float
     seen_drafts: float = 0.0
+    alarms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,8 @@ class AcceptanceEstimate:
 
 def from_profile(cumulative: tuple[float, ...], drafts: float) -> AcceptanceMemory:
     """Memory that believes in `cumulative` as much as `drafts` effective drafts would make it."""
-    hazards = _continued(np.asarray(cumulative, dtype=float))
-    return AcceptanceMemory(np.zeros((2, POSITIONS)), np.zeros((2, POSITIONS)), hazards, drafts)
+    hazards, none = _continued(np.asarray(cumulative, dtype=float)), np.zeros((3, POSITIONS))
+    return AcceptanceMemory(none, none, none, hazards, drafts)
 
 
 def learn(memory: AcceptanceMemory, interval: Interval) -> AcceptanceMemory:
@@ -75,53 +82,90 @@ def learn(memory: AcceptanceMemory, interval: Interval) -> AcceptanceMemory:
     seen = np.stack(trials_and_acceptances(interval))
     return replace(
         memory,
+        swift=memory.swift + seen,
         fast=memory.fast + seen,
         slow=memory.slow + seen,
         seen_drafts=memory.seen_drafts + float(interval.totals[DRAFTS]),
     )
 
 
-def forget(memory: AcceptanceMemory, seconds: float, *, fast_half_life: float) -> AcceptanceMemory:
+def forget(memory: AcceptanceMemory, seconds: float) -> AcceptanceMemory:
     """`memory` after `seconds` without a sample."""
     return replace(
         memory,
-        fast=memory.fast * 0.5 ** (seconds / fast_half_life),
+        swift=memory.swift * 0.5 ** (seconds / SWIFT_HALF_LIFE_SECONDS),
+        fast=memory.fast * 0.5 ** (seconds / FAST_HALF_LIFE_SECONDS),
         slow=memory.slow * 0.5 ** (seconds / SLOW_HALF_LIFE_SECONDS),
     )
 
 
-def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats]:
-    """Shape (POSITIONS,) each. From stock counters, K in force is draft tokens over drafts."""
-    accepted = interval.totals[SCALARS + POSITIONS :]
+def watch_for_drift(memory: AcceptanceMemory) -> AcceptanceMemory:
+    """`memory`, its fast part cut back to the swift one when the two first positions say that the traffic changed."""
+    n, a = memory.swift[:2, :2] / DESIGN_EFFECT
+    older_n, older_a = memory.fast[:2, :2] / DESIGN_EFFECT - (n, a)
+    if n[0] < 10.0 or older_n[0] < 10.0:
+        return memory
+    rate = (a + older_a + 0.5) / (n + older_n + 1.0)
+    sd = np.sqrt(rate * (1 - rate) * (1 / np.maximum(n, 1.0) + 1 / np.maximum(older_n, 1.0)))
+    away = np.abs(a / np.maximum(n, 1e-9) - older_a / np.maximum(older_n, 1e-9)) / sd
+    known = n > 5.0
+    if not (known & (away > ALARM)).any():
+        return memory
+    return replace(memory, fast=memory.swift, alarms=memory.alarms + 1)
+
+
+def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats, Floats]:
+    """Shape (POSITIONS,) each: see AcceptanceMemory. From stock counters, K in force is draft tokens over drafts."""
+    trials, accepted, before = interval.totals[SCALARS:].reshape(3, POSITIONS)
     if interval.exact:
-        return interval.totals[SCALARS : SCALARS + POSITIONS], accepted
+        return trials, accepted, before
     drafts = interval.totals[DRAFTS]
     if drafts <= 0:
-        return np.zeros(POSITIONS), np.zeros(POSITIONS)
+        return trials * 0.0, trials * 0.0, trials * 0.0
     verified_share = np.clip(interval.totals[DRAFT_TOKENS] / drafts - np.arange(POSITIONS), 0.0, 1.0)
     whole = verified_share > 0.999  # a position that only some drafts verified cannot be told from a rejected one
     reached = np.concatenate(([drafts], accepted[:-1]))
-    return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0)
+    before = np.concatenate(([drafts], reached[:-1]))
+    return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0), np.where(whole, before, 0.0)
 
 
 def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
     """Posterior hazards and what they mean for the tokens that a step yields.
 
-    k_in_force: the K under which the recent drafts were made; it decides which requests stay longest and so are seen most.
+    k_in_force: the K under which the recent drafts were made; it decides which requests stay longest.
     """
-    slow_n, slow_a = memory.slow / DESIGN_EFFECT
-    fast_n, fast_a = memory.fast / DESIGN_EFFECT
-    slow = (slow_a + memory.prior_drafts * memory.prior) / (slow_n + memory.prior_drafts)
-    moved = _expit(_logit(slow) + _common_shift(slow, fast_n, fast_a))
-    fast_n, fast_a = np.maximum(fast_n, 0.0), np.minimum(fast_a, fast_n)
-    hazards = np.clip((fast_a + SLOW_WEIGHT * moved) / (fast_n + SLOW_WEIGHT), 1e-4, 1 - 1e-4)
-    spread = hazards * (1 - hazards)
-    slow_worth = 1.0 / (1.0 / (slow_n + memory.prior_drafts) + TAIL_SD**2 * spread)
-    variance = spread / (fast_n + np.minimum(SLOW_WEIGHT, slow_worth) + 1.0)
+    fast_n, fast_a = memory.fast[0] / DESIGN_EFFECT, memory.fast[1] / DESIGN_EFFECT
+    expected, worth = _from_slow(memory)
+    hazards, variance = np.empty(POSITIONS), np.empty(POSITIONS)
+    logit = 0.0
+    for i in range(POSITIONS):
+        prior = expected[0] if i == 0 else float(_expit(logit + expected[i]))
+        weight = min(SLOW_WEIGHT, worth[i])
+        n, a = float(fast_n[i]), min(float(fast_a[i]), float(fast_n[i]))
+        h = min(max((a + weight * prior) / (n + weight), 1e-4), 1 - 1e-4)
+        hazards[i], variance[i], logit = h, h * (1 - h) / (n + weight + 1.0), float(np.log(h / (1 - h)))
     log_length, gradient = _length(hazards)
     covariance = (gradient * variance) @ gradient.T
     log_length = log_length + _request_correction(hazards, k_in_force)
     return AcceptanceEstimate(hazards, log_length, covariance, float(fast_n[0]))
+
+
+def _from_slow(memory: AcceptanceMemory) -> tuple[list[float], list[float]]:
+    """What the slow memory expects: the first hazard, then how the logit changes from position to position.
+
+    The change at a position is taken only from drafts that verified it, so it stays true when K has been low for long.
+    Second: effective drafts that each expectation is worth.
+    """
+    n, a, before = memory.slow / DESIGN_EFFECT
+    believed = memory.prior_drafts
+    here = _logit((a + believed * memory.prior) / (n + believed))
+    previous = np.concatenate(([0.5], memory.prior[:-1]))
+    there = _logit((n + believed * previous) / (before + believed))
+    expected = np.concatenate((memory.prior[:1], here[1:] - there[1:]))
+    expected[0] = (a[0] + believed * memory.prior[0]) / (n[0] + believed)
+    spread = memory.prior * (1 - memory.prior)
+    worth = 1.0 / (1.0 / (n + believed) + TAIL_SD**2 * spread)
+    return expected.tolist(), worth.tolist()
 
 
 def _length(hazards: Floats) -> tuple[Floats, Floats]:

@@ -24,9 +24,10 @@ Ints = NDArray[np.int64]
 
 TIE: Final = 0.0004  # log units of time per token within which the smaller K is taken
 TWO_SIDED_90: Final = 1.6449
-TRAFFIC_SD: Final = 0.002  # what traffic may do to a gain between prediction and outcome, log units
-TRAFFIC_SHARE: Final = 0.2  # the same, as a share of the gain and of its scatter over batch sizes
+TRAFFIC_SD: Final = 0.003  # what traffic may do to a gain between prediction and outcome, log units
+TRAFFIC_SHARE: Final = 0.25  # the same, as a share of the gain and of its scatter over batch sizes
 BUSY_SHARE: Final = 0.02
+SELECTION: Final = 1.3  # a move is made because its estimate is high, so its error is larger than the estimate's
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def gain(seen: Outlook, before: Ints, after: Ints, load: Floats) -> Gain:
     load: shape (BUCKETS, 2), see State.
     """
     mean, sd, shift = _contrast(seen, before, after, load)
-    width = TWO_SIDED_90 * float(np.hypot(sd, shift))
+    width = TWO_SIDED_90 * float(np.hypot(SELECTION * sd, shift))
     return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
 
 

@@ -73,6 +73,8 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
     )
     for interval in merged(list(intervals.values())):
         state = _learn(state, interval)
+    if intervals:
+        state = replace(state, acceptance=acceptance.watch_for_drift(state.acceptance))
     return _refit(_watch_drafter(_learn_costs(state, intervals), now), now)
 
 
@@ -84,7 +86,7 @@ def _forget(state: State, now: float) -> State:
         state,
         last_at=now,
         recent=state.recent.faded(0.5 ** (elapsed / RECENT_HALF_LIFE_SECONDS)),
-        acceptance=acceptance.forget(state.acceptance, elapsed, fast_half_life=acceptance.FAST_HALF_LIFE_SECONDS),
+        acceptance=acceptance.forget(state.acceptance, elapsed),
         belief=surface.elapse(state.belief, elapsed),
         tried_steps=state.tried_steps * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
         load=state.load * 0.5 ** (elapsed / LOAD_HALF_LIFE_SECONDS),
@@ -108,7 +110,7 @@ def _learn(state: State, interval: Interval) -> State:
         weight = seconds * requests / steps
         for memory in (load, day_load):
             memory[bucket] += (weight, weight * requests / steps)
-    trials, accepted = acceptance.trials_and_acceptances(interval)
+    trials, accepted, _ = acceptance.trials_and_acceptances(interval)
     return replace(
         state,
         tried_steps=tried,

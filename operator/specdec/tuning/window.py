@@ -34,7 +34,8 @@ class Snapshot:
 
     cells: shape (rows, 4), sorted by `keys`: steps, seconds, requests, drafts of pure decode steps.
     keys: shape (rows,), K * BUCKETS + bucket.
-    totals: shape (SCALARS + 2 * POSITIONS,): scalars, then trials and acceptances per position.
+    totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the position
+    before it in drafts that verified this one too (drafts themselves for the first).
     histograms: cumulative counts of the LATENCIES, each followed by the count; `bounds` are their upper ends.
     """
 
@@ -66,7 +67,7 @@ class Interval:
 def snapshot(sample: Sample) -> Snapshot | None:
     """`sample` as arrays, or None when a figure in it is no usable count (NaN, infinite, negative)."""
     cells = [c for c in sample.cells if c.k < KS and c.bucket < BUCKETS]
-    totals = np.zeros(SCALARS + 2 * POSITIONS)
+    totals = np.zeros(SCALARS + 3 * POSITIONS)
     _stock_totals(totals, sample.stock)
     flat = np.array(
         [(c.steps, c.step_seconds, c.requests, c.drafts, c.prefill_tokens, c.generated_tokens) for c in cells],
@@ -102,7 +103,7 @@ class _Layout:
     """Where the figures of a page's cells go; equal for all pages with the same cells in the same order.
 
     decode: rows of pure decode steps, by key. mixed: the others. drafting: K of each cell. place: position of each entry
-    of the accepted tokens, laid end to end. onward: which of those are trials of the next position.
+    of the accepted tokens, laid end to end. onward: which of those are trials of the next position. further: of the one after that.
     """
 
     keys: NDArray[np.int16]
@@ -112,6 +113,7 @@ class _Layout:
     place: Ints
     owner: Ints
     onward: NDArray[np.bool_]
+    further: NDArray[np.bool_]
 
 
 @lru_cache(maxsize=512)
@@ -126,7 +128,7 @@ def _layout(tags: tuple[int, ...], lengths: tuple[int, ...]) -> _Layout:
     reach = np.minimum(drafting, POSITIONS)[owner]
     place = np.where(place < reach, place, POSITIONS)
     return _Layout(
-        keys[decode].astype(np.int16), decode, np.flatnonzero(mixed), drafting, place, owner, place + 1 < reach
+        keys[decode].astype(np.int16), decode, np.flatnonzero(mixed), drafting, place, owner, place + 1 < reach, place + 2 < reach
     )
 
 
@@ -180,7 +182,10 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     trials = totals[SCALARS : SCALARS + POSITIONS]
     trials[:] = np.bincount(layout.place + 1, np.where(layout.onward, accepted, 0.0), POSITIONS + 2)[:POSITIONS]
     trials[0] = totals[DRAFTS]
-    totals[SCALARS + POSITIONS :] = np.bincount(layout.place, accepted, POSITIONS + 1)[:POSITIONS]
+    totals[SCALARS + POSITIONS : SCALARS + 2 * POSITIONS] = np.bincount(layout.place, accepted, POSITIONS + 1)[:POSITIONS]
+    twice = np.bincount(layout.place + 2, np.where(layout.further, accepted, 0.0), POSITIONS + 3)[:POSITIONS]
+    twice[:2] = drafts.sum(), drafts[layout.drafting > 1].sum()
+    totals[SCALARS + 2 * POSITIONS :] = twice
     passed = np.bincount(layout.owner, accepted, layout.drafting.size)
     yielded = passed + np.where(layout.drafting > 0, flat[:, 3], flat[:, 2])
     totals[EXPECTED_TOKENS] = yielded[layout.decode].sum()

@@ -1,0 +1,50 @@
+"""Rows -> a picture: what each policy loses to the oracle, by workload. Needs matplotlib, imported only here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from specdec.simulate.rows import Row
+from specdec.simulate.table import ordered, summary
+
+OURS_COLOUR: Final = "#0b6e4f"
+OTHERS_COLOUR: Final = "#9aa5b1"
+WORST_SHOWN: Final = 60.0
+
+
+class PlotError(RuntimeError):
+    """matplotlib is not installed."""
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Write a PNG or SVG, by the suffix of `path`."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise PlotError("a plot needs matplotlib; install specdec[loadtest], or leave --plot out") from error
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    workloads = ordered(row.workload for row in rows)
+    across = min(len(workloads), 4)
+    down = -(-len(workloads) // across)
+    figure, axes = pyplot.subplots(down, across, figsize=(4.6 * across, 4.4 * down), squeeze=False)
+    for axis, workload in zip(axes.flat, workloads, strict=False):
+        policies = ordered(row.policy for row in rows if row.workload == workload and row.policy != "oracle")
+        figures = [summary(rows, policy, workload, "regret_oracle_percent") for policy in policies]
+        means = [min(f.mean if f.mean is not None else 0.0, WORST_SHOWN) for f in figures]
+        widths = [f.half_width or 0.0 for f in figures]
+        colours = [OURS_COLOUR if policy.startswith("specdec") else OTHERS_COLOUR for policy in policies]
+        axis.barh(policies, means, xerr=widths, color=colours, error_kw={"elinewidth": 1})
+        axis.invert_yaxis()
+        axis.set_title(workload)
+        axis.set_xlabel("time per token over the oracle, %")
+        axis.tick_params(axis="y", labelsize=7)
+        axis.axvline(0.0, color="black", linewidth=0.6)
+    for axis in list(axes.flat)[len(workloads) :]:
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
