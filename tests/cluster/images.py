@@ -56,7 +56,7 @@ IMAGES: Final = {
         Image("operator", "images/operator/Dockerfile"),
         Image("simulator", "images/simulator/Dockerfile"),
         Image("loadtest", "images/loadtest/Dockerfile"),
-        Image("vllm", "images/vllm/cpu/Dockerfile", "dev-cpu"),
+        Image("vllm", "images/vllm/Dockerfile", "dev-cpu"),
     )
 }
 DEFAULT: Final = ("operator", "simulator", "loadtest")

@@ -14,15 +14,6 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLUGIN: Final = ROOT / "images" / "vllm"
 RIG: Final = Path(__file__).resolve().parent / "rig"
-RIG_ENTRY_POINTS: Final = {
-    "vllm.general_plugins": {
-        "rig_fast_start": "specdec_rig:fast_start",
-        "rig_acceptance": "specdec_rig:acceptance",
-        "rig_deepseek_v4": "specdec_rig:deepseek_v4_on_cpu",
-    },
-    "vllm.endpoint_plugins": {"rig_http": "specdec_rig:AcceptanceEndpoint"},
-    "triton.backends": {"cpu": "specdec_rig_triton"},
-}
 PLUGINS: Final = ("specdec_engine", "specdec_http")
 RIG_PLUGINS: Final = ("rig_fast_start", "rig_acceptance", "rig_http")
 
@@ -88,12 +79,11 @@ def models(environment: EngineEnvironment) -> Path:
 
 def write_entry_points(folder: Path) -> None:
     """Let vLLM find the plugins where they stand in the checkout: metadata as an installed distribution has it."""
-    plugin = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entry-points"]
-    for name, groups in (("specdec_vllm", plugin), ("specdec_rig", RIG_ENTRY_POINTS)):
+    groups = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entry-points"]
+    sections = (f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items())
+    rig = (RIG / "entry_points.txt").read_text()
+    for name, text in (("specdec_vllm", "\n".join(sections)), ("specdec_rig", rig)):
         distribution = folder / f"{name}-0.0.0.dist-info"
         distribution.mkdir(parents=True, exist_ok=True)
         (distribution / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.0\n")
-        sections = (
-            f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items()
-        )
-        (distribution / "entry_points.txt").write_text("\n".join(sections))
+        (distribution / "entry_points.txt").write_text(text)
