@@ -23,7 +23,7 @@ class Counters:
     """Cumulative counters of the lanes of `watched` policies.
 
     cells: shape (lanes, phase, K + 1, BUCKETS, 4): steps, seconds, requests summed over steps, prefill tokens.
-    accepted: shape (lanes, K + 1, K_max), drafts whose tokens up to the position were accepted.
+    accepted: shape (lanes, phase, K + 1, BUCKETS, K_max), drafts whose tokens up to the position were accepted.
     latency: shape (lanes, 2): inter-token seconds and how many. prompts: shape (lanes,).
     """
 
@@ -33,7 +33,7 @@ class Counters:
         lanes = len(watched) * per_policy
         ks = world.max_k + 1
         self.cells = np.zeros((lanes, 2, ks, BUCKETS, 4))
-        self.accepted = np.zeros((lanes, ks, world.max_k))
+        self.accepted = np.zeros((lanes, 2, ks, BUCKETS, world.max_k))
         self.latency = np.zeros((lanes, 2))
         self.prompts = np.zeros(lanes)
         self.incarnation = np.zeros(lanes, dtype=np.int64)
@@ -59,23 +59,26 @@ class Counters:
         cell = self.cells.reshape(-1, 4)
         place = ((self._row * 2 + DECODE) * self.cells.shape[2] + k) * BUCKETS + self._bucket[batch]
         decode = steps - mixed
-        cell[place] += np.stack((decode, decode * step_seconds, decode * per_step, np.zeros_like(used)), axis=1)
-        place += self.cells.shape[2] * BUCKETS
         tokens = used * 1000.0 / self._prefill_ms if self._prefill_ms else used * 0.0
+        accepted, rows = self.accepted.reshape(-1, self.world.max_k), self._accepted(k, steps * per_step)
+        share = np.divide(decode, steps, out=np.ones_like(steps), where=steps > 0)[:, None]
+        cell[place] += np.stack((decode, decode * step_seconds, decode * per_step, np.zeros_like(used)), axis=1)
+        accepted[place] += rows * share
+        place += self.cells.shape[2] * BUCKETS
         cell[place] += np.stack((mixed, mixed * step_seconds + used, mixed * per_step, tokens), axis=1)
-        self._accept(k, steps * per_step)
+        accepted[place] += rows * (1.0 - share)
         self.latency += np.stack((requests * seconds, steps * per_step), axis=1)
         self.prompts += tokens
 
-    def _accept(self, k: Ints, drafts: Floats) -> None:
-        """Accepted tokens with the scatter of that many drafts, for the mix of classes in service."""
+    def _accepted(self, k: Ints, drafts: Floats) -> Floats:
+        """Accepted tokens by position, with the scatter of that many drafts, for the mix of classes in service."""
         mix = np.tile(self.demand, (self.watched.size, 1)) / self.world.length[k]
         mix /= np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
         rate = mix @ self.world.acceptance
         spread = np.sqrt(drafts[:, None] * rate * (1.0 - rate))
         seen = drafts[:, None] * rate + spread * self.rng.standard_normal(rate.shape)
         seen = np.minimum.accumulate(np.clip(seen, 0.0, drafts[:, None]), axis=1)
-        self.accepted[self._row, k] += np.where(np.arange(rate.shape[1]) < k[:, None], seen, 0.0)
+        return np.where(np.arange(rate.shape[1]) < k[:, None], seen, 0.0)
 
     def reset(self, lane: int) -> None:
         """The engine of `lane` restarted."""
@@ -93,7 +96,7 @@ class Counters:
         cells = self.cells[lane]
         drafts_by_k = cells[:, 1:, :, 2].sum(axis=(0, 2))
         steps = cells[..., 0].sum()
-        accepted = self.accepted[lane].sum(axis=0)
+        accepted = self.accepted[lane].sum(axis=(0, 1, 2))
         drafts = float(drafts_by_k.sum())
         off = float(cells[:, 0, :, 2].sum())
         stock = StockCounters(
@@ -118,13 +121,10 @@ class Counters:
         return Sample(name, str(int(self.incarnation[lane])), at, stock, found)
 
     def _cells(self, lane: int) -> tuple[Cell, ...]:
-        cells, accepted = self.cells[lane], self.accepted[lane]
-        drafts_by_k = cells[..., 2].sum(axis=(0, 2))
-        share = accepted / np.maximum(drafts_by_k, 1e-12)[:, None]
+        cells = self.cells[lane]
         phase, ks, buckets = np.nonzero(cells[..., 0] > 0)
-        figures = cells[phase, ks, buckets]
+        figures, passed = cells[phase, ks, buckets], self.accepted[lane][phase, ks, buckets]
         drafts = np.where(ks > 0, figures[:, 2], 0.0)
-        passed = drafts[:, None] * share[ks]
         generated = figures[:, 2] + passed.sum(axis=1)
         kept, out = self._pages.setdefault(lane, {}), []
         for p, k, b, row, d, a, g in zip(

@@ -196,7 +196,7 @@ class Run:
         rows = [self._lane(p, replica) for replica in self._replicas(s)]
         cells = self.counters.cells[rows]
         drafts = cells[..., 2].sum(axis=(0, 1, 3))
-        accepted = self.counters.accepted[rows].sum(axis=(0, 1))
+        accepted = self.counters.accepted[rows].sum(axis=(0, 1, 2, 3))
         tokens = float(drafts.sum() + accepted.sum())
         return Seen(
             drafts * (np.arange(drafts.size) > 0), accepted, float(self.counters.latency[rows, 0].sum()), tokens
