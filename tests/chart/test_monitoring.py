@@ -15,6 +15,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from charts.reference import grafana
+from specdec import tuning
+from specdec.api.conditions import Condition, Reason, Truth
 from specdec.controllers.metrics import Metrics
 from tests.chart.rendering import CHART, HelmError, render
 
@@ -106,6 +108,22 @@ def test_each_expression_asks_for_series_and_labels_that_exist(expression: str) 
         assert selector.name in exported(), f"nothing exports {selector.name}"
         matched = {matcher.name for matcher in selector.matchers.matchers}
         assert matched <= exported()[selector.name], f"{selector.name} has no label {matched}"
+
+
+WORDS: dict[tuple[str, str], set[str]] = {
+    ("specdec_operator_condition", "type"): {condition.value for condition in Condition},
+    ("specdec_operator_condition", "status"): {truth.value for truth in Truth},
+    ("specdec_operator_condition", "reason"): {reason.value for reason in Reason},
+    ("specdec_operator_decisions_total", "kind"): {kind.value for kind in tuning.Kind},
+}
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in alerts()])
+def test_each_alert_waits_for_words_that_the_operator_really_says(rule: dict[str, Any]) -> None:
+    for selector in selectors(promql.parse(rule["expr"])):
+        for matcher in selector.matchers.matchers:
+            known = WORDS.get((selector.name, matcher.name))
+            assert known is None or matcher.value in known, f"nobody says {matcher.value}"
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)

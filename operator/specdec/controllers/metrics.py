@@ -13,6 +13,7 @@ from specdec.controllers.checkpoint import Checkpoint
 from specdec.kube.kinds import Name
 
 PREFIX: Final = "specdec_operator"
+PENDING: Final = "Pending"
 OF_RESOURCE: Final = ("namespace", "name")
 PASS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15)
@@ -97,6 +98,13 @@ class Metrics:
         for gauge, value in figures:
             if value is not None:
                 gauge.labels(*labels).set(value)
+
+    def judged(self, name: Name, before: Checkpoint, after: Checkpoint) -> None:
+        """Count the moves of the history that were pending in `before` and have a verdict in `after`."""
+        pending = {entry.at for entry in before.history if entry.verdict == PENDING}
+        for entry in after.history:
+            if entry.at in pending and entry.verdict is not None and entry.verdict != PENDING:
+                self.verdicts.labels(name.namespace, name.name, entry.verdict).inc()
 
     def stands(self, name: Name, resource: Mapping[str, Any] | None) -> None:
         """One series for each condition of the resource as it is stored, none when it is gone."""

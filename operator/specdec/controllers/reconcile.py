@@ -110,6 +110,7 @@ class Reconciler:
         after = _pinned(resource, outcome.checkpoint if outcome else followed)
         await self.records.store(resource, seen, after)
         standing.checkpoint = after
+        self.metrics.judged(Name(resource.namespace, resource.name), before, after)
         if outcome is not None:
             self.tuner.keep(resource, standing, outcome)
         elif followed is not before:

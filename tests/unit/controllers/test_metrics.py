@@ -1,9 +1,12 @@
-"""The operator's metrics show each condition as it stands, and nothing of a resource that is gone."""
+"""The operator's metrics: conditions as they stand, verdicts once each, nothing of a resource that is gone."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.metrics import Metrics
 from specdec.kube.kinds import Name
 
@@ -39,3 +42,29 @@ def test_a_resource_that_is_gone_or_has_no_status_shows_nothing() -> None:
     metrics.stands(NAME, {"spec": {}})
     metrics.stands(NAME, None)
     assert not shown(metrics)
+
+
+def history(*verdicts: str | None) -> Checkpoint:
+    """One move a second, with these verdicts."""
+    entries = (Entry(at=float(at), before="7", after="3", reason="r", verdict=v) for at, v in enumerate(verdicts))
+    return Checkpoint(history=tuple(entries))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "counted"),
+    [
+        pytest.param(history("Pending"), history("Reverted"), {"Reverted": 1.0}, id="a verdict came"),
+        pytest.param(history("Reverted"), history("Reverted"), {}, id="it is counted once"),
+        pytest.param(history("Pending"), history("Pending"), {}, id="still pending"),
+        pytest.param(history(), history("Confirmed"), {}, id="history of another life of the operator"),
+        pytest.param(history("Pending", None), history("Confirmed", None), {"Confirmed": 1.0}, id="moves without one"),
+    ],
+)
+def test_each_verdict_is_counted_when_it_comes(
+    before: Checkpoint, after: Checkpoint, counted: dict[str, float]
+) -> None:
+    metrics = Metrics()
+    metrics.judged(NAME, before, after)
+    samples = [s for family in metrics.registry.collect() for s in family.samples]
+    found = {s.labels["verdict"]: s.value for s in samples if s.name == "specdec_operator_verdicts_total"}
+    assert found == counted
