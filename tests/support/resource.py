@@ -36,8 +36,8 @@ def resource(name: str = "demo", annotations: dict[str, str] | None = None, **sp
 
 def laid(under: Any, over: Any) -> Any:
     """`over` upon `under`; `...` removes a field."""
-    if not (isinstance(under, dict) and isinstance(over, dict)):
+    if not isinstance(over, dict):
         return over
-    both = {key: laid(under[key], over[key]) if key in under and key in over else value
-            for key, value in {**under, **over}.items()}  # fmt: skip
-    return {key: value for key, value in both.items() if value is not ...}
+    base = under if isinstance(under, dict) else {}
+    changed = {key: laid(base.get(key), value) for key, value in over.items() if value is not ...}
+    return {key: value for key, value in base.items() if key not in over} | changed

@@ -47,50 +47,62 @@ _LIMITS: Final = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "gp
 
 def inputs(resource: SpeculativeDeployment, start: Start) -> Json:
     """Every fact, as JSON data."""
-    return _facts(resource, start, unset_too=True)
+    return _facts(resource, start, defaults_too=True)
 
 
 def restart_reason(rendered_from: Json, resource: SpeculativeDeployment, start: Start) -> RestartReason | None:
     """Why a template that was `rendered_from` older inputs must be rendered anew, or None."""
-    now, chosen = inputs(resource, start), _facts(resource, start, unset_too=False)
-    changed = (fact for fact in FACTS if not _same(rendered_from, now, chosen, fact))
+    now, chosen = inputs(resource, start), _facts(resource, start, defaults_too=False)
+    changed = (fact for fact in FACTS if not _same_fact(rendered_from, now, chosen, fact))
     return next((RestartReason(*FACTS[fact]) for fact in changed), None)
 
 
-def _same(before: Json, now: Json, chosen: Json, key: str) -> bool:
-    """Whether `key` is as it was. One that an older version did not know is, as long as nobody chose a value for it."""
-    if key not in before:
-        return not chosen.get(key)
-    old, new = before[key], now.get(key)
-    if isinstance(old, dict) and isinstance(new, dict):
-        inner = chosen.get(key) or {}
-        return all(_same(old, new, inner, part) for part in {*old, *new})
-    return bool(old == new)
+def _same_fact(before: Json, now: Json, chosen: Json, fact: str) -> bool:
+    return _same(before[fact], now[fact], chosen[fact]) if fact in before else not chosen[fact]
 
 
-def _facts(resource: SpeculativeDeployment, start: Start, *, unset_too: bool) -> Json:
+def _same(before: Any, now: Any, chosen: Any) -> bool:
+    """Whether a value is as it was.
+
+    chosen: `now` without what is default. A field that the older version did not know is as it was, as long as nobody
+    chose a value for it; so a version that adds fields restarts nothing.
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        known = all(key in now and _same(before[key], now[key], chosen.get(key, {})) for key in before)
+        return known and not any(key in chosen for key in now.keys() - before.keys())
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now) == len(chosen):
+        return all(map(_same, before, now, chosen))
+    return bool(before == now)
+
+
+def _facts(resource: SpeculativeDeployment, start: Start, *, defaults_too: bool) -> Json:
     spec, engine = resource.spec, resource.spec.engine
 
-    def dump(model: Model, **selection: Any) -> Json:
-        return model.model_dump(mode="json", by_alias=True, exclude_defaults=not unset_too, **selection)
+    def dump(model: Model, *fields: str) -> Json:
+        included = set(fields) if fields else None
+        return model.model_dump(
+            mode="json", by_alias=True, include=included, exclude_none=True, exclude_defaults=not defaults_too
+        )
 
     return {
         "restart": resource.metadata.annotations.get(names.ANNOTATION_RESTART),
         "image": engine.image,
-        "model": {"servedName": resource.served_name, **dump(spec.model, include={"source"})},
-        "speculator": dump(spec.speculator, include={"method", "source"}),
-        "start": {"k": start.k, "schedule": start.schedule and [list(_row(tier)) for tier in start.schedule.tiers]},
+        "model": {"servedName": resource.served_name, **dump(spec.model, "source")},
+        "speculator": dump(spec.speculator, "method", "source"),
+        "start": {"k": start.k, **_schedule(start)},
         "layout": dump(engine.parallelism),
-        "limits": dump(engine, include=set(_LIMITS)),
+        "limits": dump(engine, *_LIMITS),
         "arguments": list(engine.args),
-        "environment": dump(engine, include={"env", "api_key_secret_ref"}),
-        "cache": dump(engine.cache, include={"existing_claim", "empty_dir"}) | {"claim": engine.cache.size is not None},
-        "timing": dump(engine, include={"startup_timeout_seconds", "drain_seconds"}),
+        "environment": dump(engine, "env", "api_key_secret_ref"),
+        "cache": dump(engine.cache, "existing_claim", "empty_dir") | ({"claim": True} if engine.cache.size else {}),
+        "timing": dump(engine, "startup_timeout_seconds", "drain_seconds"),
         "resources": dump(engine.resources),
         "placement": dump(spec.placement),
         "overlay": dict(spec.pod_template),
     }
 
 
-def _row(tier: Any) -> tuple[int, int, int]:
-    return tier.from_batch, tier.to_batch, tier.num_speculative_tokens
+def _schedule(start: Start) -> Json:
+    if start.schedule is None:
+        return {}
+    return {"schedule": [[t.from_batch, t.to_batch, t.num_speculative_tokens] for t in start.schedule.tiers]}

@@ -131,6 +131,27 @@ def test_a_field_that_an_older_version_did_not_know_restarts_only_when_it_is_use
     assert reason(accepted, engine={"args": ["--seed=1"]}) == "ArgumentsChanged"
 
 
+def test_a_field_that_a_newer_version_adds_to_items_of_a_list_restarts_nothing() -> None:
+    tolerating: dict[str, Any] = {"placement": {"tolerations": [{"key": "team", "operator": "Exists"}]}}
+    rendered = _known(pinned(**tolerating))
+    item = {"key": "team"}
+    older = rendered.inputs | {"placement": {**rendered.inputs["placement"], "tolerations": [item]}}
+    accepted = replace(LIVE, rendered=replace(rendered, inputs=older))
+    assert reason(accepted, placement={"tolerations": [{"key": "team"}]}) is None
+    assert reason(accepted, **tolerating) == "PlacementChanged"
+
+
+@pytest.mark.parametrize("value", [False, 0, "", []])
+def test_a_value_that_says_no_is_a_value(value: object) -> None:
+    assert reason(pinned(), podTemplate={"spec": {"hostNetwork": value}}) == "PodTemplateChanged"
+    accepted = pinned(podTemplate={"spec": {"hostNetwork": True}})
+    assert reason(accepted, podTemplate={"spec": {"hostNetwork": value}}) == "PodTemplateChanged"
+
+
+def test_giving_up_the_claim_restarts() -> None:
+    assert reason(pinned(engine={"cache": {"size": "1Ti"}})) == "CacheVolumeChanged"
+
+
 def test_a_default_that_changed_since_restarts_nothing_that_has_the_old_value() -> None:
     """The API server stores defaults with the object, so the old value is spelled out there."""
     accepted = pinned(engine={"drainSeconds": 90})
