@@ -3,7 +3,7 @@
 from functools import reduce
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdec import desired
@@ -83,13 +83,15 @@ def rendered(of: SpeculativeDeployment, accepted: AcceptedDecision) -> Json:
     return pod_template(of, Role.STABLE, Start.of(of.spec, accepted))
 
 
-@given(WISHES, WISHES, DECISIONS, DECISIONS)
+@given(WISHES, st.lists(st.sampled_from(EDITS), max_size=1), DECISIONS, st.none() | DECISIONS)
+@settings(max_examples=400)
 def test_a_template_is_rendered_anew_exactly_when_a_fact_changed(
-    one: list[Json], other: list[Json], before: AcceptedDecision, after: AcceptedDecision
+    edits: list[Json], further: list[Json], before: AcceptedDecision, decided: AcceptedDecision | None
 ) -> None:
-    old, new = wished(one), wished(other)
+    old, new = wished(edits), wished(edits + further)
     if old is None or new is None:
         return
+    after = decided or before
     pinned = desired.pin(old, before).rendered
     accepted = AcceptedDecision(after.revision, after.switching, after.start_k, after.schedule, after.off, None, pinned)
     if desired.restart_reason(new, accepted) is None:
