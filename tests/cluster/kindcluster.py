@@ -38,6 +38,9 @@ def up(name: str, count: int) -> Path:
         if chosen is None:
             layout = _claim(name)
             chosen = engine.start(layout, _daemons(layout))
+            # the store may remember a cluster that was cut off, and a network with another cluster number
+            _delete(name, chosen)
+            chosen.docker("network", "rm", "kind", check=False)
         _create(name, count, chosen, layout)
     except BaseException:
         say(f"kind cluster {name} did not come up; logs stay in {state / 'logs'}")
