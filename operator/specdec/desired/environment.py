@@ -27,11 +27,9 @@ def _plain(resource: SpeculativeDeployment) -> dict[str, str]:
         "VLLM_ENGINE_READY_TIMEOUT_S": str(engine.startup_timeout_seconds),
         "HF_HOME": f"{names.CACHE_DIR}/huggingface",
         "VLLM_CACHE_ROOT": f"{names.CACHE_DIR}/vllm",
-        # what else compiles kernels at run time keeps them here: Triton, DeepGEMM, FlashInfer, tilelang
-        "XDG_CACHE_HOME": f"{names.CACHE_DIR}/xdg",
-        "TRITON_CACHE_DIR": f"{names.CACHE_DIR}/triton",
-        # the root file system is read-only and the user has no entry in /etc/passwd
-        "HOME": "/tmp",  # noqa: S108
+        # whatever compiles kernels at run time (Triton, FlashInfer, tilelang, CUDA itself) keeps them below the home
+        "HOME": names.CACHE_DIR,
+        # asked for by programs that find no entry of their user in /etc/passwd
         "USER": "engine",
     }
     return {name: value for name, value in variables.items() if name not in taken}
