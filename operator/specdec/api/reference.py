@@ -56,10 +56,10 @@ def reference_page() -> str:
 def _section(title: str, path: str, part: Schema) -> Iterator[str]:
     yield f"## {title}\n\n| field | type | default | meaning |\n|---|---|---|---|"
     yield from (_row(*field) for field in _fields(path, part))
-    rules = [_said(rule) for _, each in _walk(path, part) for rule in each.get(VALIDATIONS, ()) if "fieldPath" in rule]
+    rules = [(at, rule) for at, each in _walk(path, part) for rule in each.get(VALIDATIONS, ())]
     if rules:
-        yield "\nWhat is refused, in the words of the API server (values in braces):\n"
-        yield from (f"- {text}" for text in rules)
+        yield "\nBeyond types and ranges this is refused, in the words of the API server:\n\n| field | message |\n|---|---|"
+        yield from (f"| `{at}{rule.get('fieldPath', '')}` | {_cell(_said(rule))} |" for at, rule in rules)
     yield ""
 
 
