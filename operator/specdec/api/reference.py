@@ -58,7 +58,8 @@ def _section(title: str, path: str, part: Schema) -> Iterator[str]:
     yield from (_row(*field) for field in _fields(path, part))
     rules = [(at, rule) for at, each in _walk(path, part) for rule in each.get(VALIDATIONS, ())]
     if rules:
-        yield "\nBeyond types and ranges this is refused, in the words of the API server:\n\n| field | message |\n|---|---|"
+        yield "\nBeyond types and ranges this is refused, in the words of the API server:\n"
+        yield "| field | message |\n|---|---|"
         yield from (f"| `{at}{rule.get('fieldPath', '')}` | {_cell(_said(rule))} |" for at, rule in rules)
     yield ""
 
