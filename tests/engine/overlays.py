@@ -46,6 +46,7 @@ def next_release(environment: EngineEnvironment) -> EngineEnvironment:
         with tempfile.TemporaryDirectory() as downloads:
             wheel = _download(environment, "vllm", Path(downloads))
             _unpack(wheel, folder, lambda name: name.startswith("vllm/") and Path(name).suffix in SOURCE_SUFFIXES)
+            _unpack(_download(environment, "orjson", Path(downloads)), folder, lambda name: True)
         installed = environment.site / "vllm"
         for library in installed.rglob("*.so"):
             place = folder / "vllm" / library.relative_to(installed)
@@ -91,7 +92,7 @@ def _download(environment: EngineEnvironment, name: str, folder: Path) -> Path:
     command = [str(environment.python), "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir",
                "--only-binary", ":all:", "--require-hashes", "-r", str(pinned), "-d", str(folder)]  # fmt: skip
     subprocess.run(command, check=True, timeout=900)
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = folder.glob(f"{name}-*.whl")
     return wheel
 
 
