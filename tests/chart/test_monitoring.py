@@ -169,6 +169,11 @@ def test_alerts_can_be_left_out_labelled_and_linked() -> None:
     assert link == "https://wiki.example/m#specdecflapping"
 
 
+def test_an_alert_that_does_not_exist_cannot_be_left_out() -> None:
+    with pytest.raises(HelmError, match=r"alerts\.disabled names SpecdecTypo, but there is no such alert"):
+        render({"alerts": {"enabled": True, "disabled": ["SpecdecTypo"]}})
+
+
 @pytest.mark.parametrize("path", DASHBOARDS, ids=[path.stem for path in DASHBOARDS])
 def test_panels_lie_side_by_side_and_have_numbers_of_their_own(path: Path) -> None:
     panels = json.loads(path.read_text())["panels"]
