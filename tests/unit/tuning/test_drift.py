@@ -1,0 +1,120 @@
+"""Traffic that changes its kind must be followed within seconds where drafts come by the thousand.
+
+Found in the demo: at 48 requests a step, hard questions gave way to code, and with nothing but a slow memory the tuned
+twin stayed at K = 2 for a minute, 15 % slower than its untuned sibling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+import pytest
+
+from specdec.tuning import (
+    Decision,
+    Environment,
+    Limits,
+    State,
+    acted,
+    estimated_prior,
+    new_state,
+    observe,
+    recommend,
+)
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounters
+
+SCRAPE_SECONDS: Final = 2.0
+BATCH: Final = 48
+STEP_SECONDS: Final = {1: 0.020, 2: 0.0255, 3: 0.0255, 4: 0.027, 5: 0.0295, 6: 0.0315, 7: 0.0332}
+SETTLED_SECONDS: Final = 180.0
+# Estimated acceptance of two kinds of traffic, as in the shipped profiles.
+CODE: Final = (0.87, 0.7439, 0.6248, 0.5155, 0.4175, 0.3319, 0.2589)
+HARD: Final = (0.5, 0.2433, 0.1152, 0.053, 0.0237, 0.0103, 0.0043)
+
+
+class Engine:
+    """One engine at a constant batch, whose counters grow as the schedule in force and the acceptance say."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+        self.cells: dict[int, list[float]] = {}
+        self.positions: dict[int, list[list[float]]] = {}
+
+    def run(self, k: int, profile: Sequence[float]) -> Sample:
+        """The page after another scrape interval at K = `k`, where `profile` is accepted cumulatively."""
+        self.at += SCRAPE_SECONDS
+        steps = SCRAPE_SECONDS / STEP_SECONDS[k]
+        drafts = steps * BATCH
+        counts = self.cells.setdefault(k, [0.0] * 5)
+        verified, accepted = self.positions.setdefault(k, [[0.0] * 7, [0.0] * 7])
+        for position in range(k):
+            verified[position] += drafts
+            accepted[position] += drafts * profile[position]
+        generated = drafts * (1 + sum(profile[:k]))
+        grown = (steps, SCRAPE_SECONDS, drafts, drafts, generated)
+        self.cells[k] = [old + new for old, new in zip(counts, grown, strict=True)]
+        return Sample("engine-0", "1", self.at, self._stock(), tuple(self._cell(k) for k in sorted(self.cells)), 1)
+
+    def _cell(self, k: int) -> Cell:
+        steps, seconds, requests, drafts, generated = self.cells[k]
+        verified, accepted = self.positions[k]
+        bucket = next(i for i, end in enumerate(BATCH_BUCKET_ENDS) if end >= BATCH)
+        return Cell(
+            k, bucket, False, steps, seconds, requests, 0.0, drafts, tuple(verified[:k]), tuple(accepted[:k]), generated
+        )
+
+    def _stock(self) -> StockCounters:
+        accepted = [sum(self.positions[k][1][i] for k in self.positions) for i in range(7)]
+        verified = sum(sum(self.positions[k][0]) for k in self.positions)
+        totals = [sum(column) for column in zip(*self.cells.values(), strict=True)]
+        return StockCounters(
+            drafts=totals[3],
+            draft_tokens=verified,
+            accepted_tokens=sum(accepted),
+            accepted_per_position=tuple(accepted),
+            generated_tokens=totals[4],
+            prompt_tokens=0.0,
+            engine_steps=totals[0],
+            inter_token_latency=None,
+            time_per_output_token=None,
+            time_to_first_token=None,
+            running_requests=float(BATCH),
+            waiting_requests=0.0,
+            kv_cache_usage=0.2,
+            preemptions=0.0,
+            created=1.0,
+        )
+
+
+def follow(state: State, engine: Engine, profile: Sequence[float], seconds: float) -> State:
+    """`state` after `seconds` of that traffic, every decision acted on at once."""
+    for _ in accumulate(range(int(seconds / SCRAPE_SECONDS))):
+        k = state.in_force.k_at(BATCH)
+        state = observe(state, [engine.run(k, profile)], engine.at)
+        answer = recommend(state, Limits(max_num_seqs=64, min_drafts=200), engine.at, 0.5)
+        if isinstance(answer, Decision):
+            state = acted(state, answer, engine.at)
+    return state
+
+
+def fresh() -> State:
+    environment = Environment("target", "drafter", "NVIDIA-H200", "tp4", "image", 7, 64)
+    return new_state(environment, estimated_prior())
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "low", "high"),
+    [
+        pytest.param(HARD, CODE, 5, 7, id="code after hard questions raises K"),
+        pytest.param(CODE, HARD, 1, 3, id="hard questions after code lower K"),
+    ],
+)
+def test_a_change_of_traffic_is_followed_within_twenty_seconds(
+    first: Sequence[float], then: Sequence[float], low: int, high: int
+) -> None:
+    engine = Engine()
+    state = follow(fresh(), engine, first, SETTLED_SECONDS)
+    state = follow(state, engine, then, 20.0)
+    assert low <= state.in_force.k_at(BATCH) <= high
