@@ -15,8 +15,9 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from random import Random
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ from loadtests.priority import ask_for_priority
 
 MODEL: Final = "stub"
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-_FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage")
+_TLS_HELLO: Final = b"\x16"
+FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage", "each")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,21 @@ class Latencies:
 
 @dataclass(slots=True)
 class Stub:
-    """fault: how each request goes wrong, '' for not at all."""
+    """fault: how each request goes wrong, '' for not at all, 'each' for all ways in turn."""
 
     latencies: Latencies
     fault: str = ""
     stamps: list[dict[str, Any]] = field(default_factory=list)
+    turns: Iterator[str] = field(default_factory=lambda: cycle(FAULTS[:-1]))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, any number of requests after each other."""
         try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
+            while first := await reader.read(1):
+                if first == _TLS_HELLO:  # as servers do that speak plain HTTP on this port
+                    _whole(writer, 400, {"error": {"message": "Client sent an HTTPS request to an HTTP server."}})
+                    return
+                head = first + await reader.readuntil(b"\r\n\r\n")
                 received = time.perf_counter()
                 length = next(
                     (
@@ -69,29 +76,30 @@ class Stub:
             writer.close()
 
     async def _answer(self, path: str, content: bytes, writer: asyncio.StreamWriter, received: float) -> None:
+        fault = next(self.turns) if self.fault == "each" else self.fault
         if path == "/stamps":
             _whole(writer, 200, self.stamps)
         elif path == "/v1/models":
             _whole(writer, 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
-        elif path.startswith("/v1/") and self.fault in {"401", "404", "500"}:
-            _whole(writer, int(self.fault), {"error": {"message": f"as told: {self.fault}"}})
-        elif self.fault == "html":
+        elif path != "/v1/models" and fault in {"401", "404", "500"}:
+            _whole(writer, int(fault), {"error": {"message": f"as told: {fault}"}})
+        elif fault == "html":
             _raw(writer, 200, b"<html><body>Welcome to nginx</body></html>", "text/html")
-        elif self.fault == "hang":
+        elif fault == "hang":
             await asyncio.sleep(3600)
         elif path in {"/v1/chat/completions", "/v1/completions"}:
-            await self._stream(json.loads(content), writer, received)
+            await self._stream(json.loads(content), writer, received, fault)
         else:
             _whole(writer, 404, {"error": {"message": f"no route {path}"}})
         await writer.drain()
 
-    async def _stream(self, asked: dict[str, Any], writer: asyncio.StreamWriter, received: float) -> None:
+    async def _stream(self, asked: dict[str, Any], writer: asyncio.StreamWriter, received: float, fault: str) -> None:
         seed, tokens = int(asked.get("seed", 0)), int(asked["max_tokens"])
         per_chunk = asked.get("stream_options", {}).get("continuous_usage_stats", False)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         if "messages" in asked:
             _event(writer, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
-        if self.fault == "garbage":
+        if fault == "garbage":
             _chunk(writer, b"data: [1, 2\n\n")
         due = received + self.latencies.ttft_seconds(seed)
         made, wrote = 0, []
@@ -103,19 +111,20 @@ class Stub:
             output = {"text": "word "} if "prompt" in asked else {"delta": {"content": "word "}}
             _event(writer, {"choices": [{"index": 0, **output}], **({"usage": usage} if per_chunk else {})})
             due += self.latencies.step_ms / 1e3
-            self._go_wrong(writer, made)
-        if self.fault != "no-usage":
+            _go_wrong(fault, writer, made)
+        if fault != "no-usage":
             _event(writer, {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": made}})
         _chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
         self.stamps.append({"seed": seed, "received": received, "first": wrote[0], "last": wrote[-1], "tokens": made})
 
-    def _go_wrong(self, writer: asyncio.StreamWriter, made: int) -> None:
-        if self.fault == "close" and made > 1:
-            raise _Hangup
-        if self.fault == "error" and made > 1:
-            _event(writer, {"error": {"message": "the engine died", "code": 500}})
-            raise _Hangup
+
+def _go_wrong(fault: str, writer: asyncio.StreamWriter, made: int) -> None:
+    if fault == "close" and made > 1:
+        raise _Hangup
+    if fault == "error" and made > 1:
+        _event(writer, {"error": {"message": "the engine died", "code": 500}})
+        raise _Hangup
 
 
 class _Hangup(Exception):
@@ -154,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ttft-spread", type=float, default=0.0)
     parser.add_argument("--step-ms", type=float, default=20.0)
     parser.add_argument("--tokens-per-step", type=int, default=1)
-    parser.add_argument("--fault", choices=_FAULTS, default="")
+    parser.add_argument("--fault", choices=FAULTS, default="")
     given = parser.parse_args(arguments)
     ask_for_priority()  # what it promises should not depend on its neighbours
     latencies = Latencies(given.ttft_ms, given.ttft_spread, given.step_ms, given.tokens_per_step)

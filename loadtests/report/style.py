@@ -62,12 +62,15 @@ class Look:
 
 
 def svg(figure: Figure, salt: str) -> str:
-    """The figure as an element to stand in HTML. salt: keeps ids of several figures on one page apart."""
+    """The figure as an element to stand in HTML. salt: keeps ids of several figures of a page apart."""
     out = io.StringIO()
     with rc_context({**RC, "svg.hashsalt": salt}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
+    # matplotlib numbers its elements anew in every figure, and several figures share a page
+    text = re.sub(r' id="(?!data-)', f' id="{salt}-', text)
+    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{salt}-", text)
     # the width follows the page, the height follows the view box
     return re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
 
