@@ -12,34 +12,30 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
-from tests.cluster import baseimage, packages
-from tests.cluster.archives import rename_image
+from tests.cluster import baseimage, builders
+from tests.cluster.builders import ImageError
 from tests.cluster.places import REPOSITORY, ClusterError, cache_dir, say
-from tests.cluster.processes import run
 
 Builder = Literal["buildah", "docker"]
-BUILD_LIMIT_SECONDS: Final = 3600.0
 KEPT_ARCHIVES: Final = 3
-KEPT_LAYERS: Final = 100
-CERTIFICATES: Final = Path("/etc/ssl/certs")
-
-
-class ImageError(ClusterError):
-    """An image could not be built or loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image of ours: its short name, the Dockerfile (relative to the repository) and the tag it gets."""
+    """One image of ours: its short name, the Dockerfile (relative to the repository) and the tag it gets.
+
+    base_of: the Dockerfile whose public base to use instead of its own; vLLM's own base would make the GPU variant.
+    """
 
     name: str
     dockerfile: str
     tag: str = "dev"
+    base_of: str | None = None
 
     @property
     def repository(self) -> str:
@@ -56,7 +52,7 @@ IMAGES: Final = {
         Image("operator", "images/operator/Dockerfile"),
         Image("simulator", "images/simulator/Dockerfile"),
         Image("loadtest", "images/loadtest/Dockerfile"),
-        Image("vllm", "images/vllm/Dockerfile", "dev-cpu"),
+        Image("vllm", "images/vllm/Dockerfile", "dev-cpu", base_of="images/operator/Dockerfile"),
     )
 }
 DEFAULT: Final = ("operator", "simulator", "loadtest")
@@ -71,7 +67,7 @@ def find(name: str) -> Image:
 
 def chosen_builder() -> Builder:
     """IMAGE_BUILDER, or docker where its engine answers, else buildah."""
-    value = os.environ.get("IMAGE_BUILDER") or ("docker" if _docker_answers() else "buildah")
+    value = os.environ.get("IMAGE_BUILDER") or ("docker" if builders.docker_answers() else "buildah")
     if value not in get_args(Builder):
         raise ImageError(f"IMAGE_BUILDER is {value!r}; set it to one of {', '.join(get_args(Builder))}")
     return cast(Builder, value)
@@ -90,7 +86,11 @@ def build(image: Image, builder: Builder, context: Path = REPOSITORY) -> Path:
         return target
     say(f"building {image.reference} with {builder}")
     began = time.monotonic()
-    {"buildah": _buildah, "docker": _docker}[builder](image, dockerfile, context, target)
+    if builder == "docker":
+        base = builders.public_base(context / image.base_of) if image.base_of else None
+        builders.docker(dockerfile, context, image.reference, target, base)
+    else:
+        builders.buildah(dockerfile, context, image.reference, target)
     say(f"built {image.reference} in {time.monotonic() - began:.0f} s, {target.stat().st_size / 1e6:.0f} MB")
     for old in sorted(folder.glob(f"{image.name}_{image.tag}-*.tar"), key=lambda file: file.stat().st_mtime):
         if len(list(folder.glob(f"{image.name}_{image.tag}-*.tar"))) > KEPT_ARCHIVES:
@@ -134,82 +134,6 @@ def _key(dockerfile: Path, context: Path, builder: Builder) -> str:
         mode = file.stat().st_mode & 0o111
         digest.update(f"{file.relative_to(context)} {mode:o} {file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _buildah(image: Image, dockerfile: Path, context: Path, target: Path) -> None:
-    packages.install("images")
-    base = baseimage.reference()
-    store = _store()
-    if base not in run("buildah", *store, "images", "--format", "{{.Name}}:{{.Tag}}"):
-        pulled = run("buildah", *store, "pull", "--quiet", f"oci-archive:{baseimage.archive()}").strip()
-        run("buildah", *store, "tag", pulled, base)
-    log = target.with_suffix(".log")
-    command = [
-        *(
-            "buildah",
-            *store,
-            "bud",
-            "--isolation",
-            "chroot",
-            "--network",
-            "host",
-            "--layers",
-            "--force-rm",
-            "--format",
-            "oci",
-        ),
-        # the base has Debian's certificates; a machine behind a proxy needs its own
-        *("--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro", "--build-arg", f"BASE_IMAGE={base}"),
-        *("--pull-never", "--file", str(dockerfile), "--tag", image.reference, str(context)),
-    ]
-    _logged(command, log)
-    _bound_store(store)
-    raw = target.with_suffix(".raw")
-    raw.unlink(missing_ok=True)
-    run(
-        *("buildah", *store, "push", "--quiet", image.reference),
-        f"oci-archive:{raw}:{image.tag}",
-        limit=BUILD_LIMIT_SECONDS,
-    )
-    rename_image(raw, target, image.reference)
-    raw.unlink()
-
-
-def _docker(image: Image, dockerfile: Path, context: Path, target: Path) -> None:
-    short = image.reference.removeprefix("docker.io/")
-    _logged(["docker", "build", "--file", str(dockerfile), "--tag", short, str(context)], target.with_suffix(".log"))
-    fresh = target.with_suffix(".new")
-    run("docker", "save", "--output", fresh, short, limit=BUILD_LIMIT_SECONDS)
-    fresh.replace(target)
-
-
-def _docker_answers() -> bool:
-    try:
-        return subprocess.run(["docker", "info"], check=False, capture_output=True, timeout=20).returncode == 0
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return False
-
-
-def _store() -> list[str]:
-    root = cache_dir() / "buildah"
-    return ["--root", str(root / "store"), "--runroot", str(root / "run"), "--storage-driver", "overlay"]
-
-
-def _bound_store(store: Sequence[str]) -> None:
-    """Drop layers of earlier builds once many have piled up; the next build starts from the base again."""
-    if len(run("buildah", *store, "images", "--all", "--quiet").split()) > KEPT_LAYERS:
-        run("buildah", *store, "rmi", "--prune", "--force")
-
-
-def _logged(command: Sequence[str], log: Path) -> None:
-    with log.open("w") as out:
-        try:
-            done = subprocess.run(command, check=False, stdout=out, stderr=out, timeout=BUILD_LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise ImageError(f"{command[0]} took longer than {BUILD_LIMIT_SECONDS:.0f} s; read {log}") from None
-    if done.returncode != 0:
-        last = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-8:])
-        raise ImageError(f"{command[0]} failed ({done.returncode}); its last words, all of them in {log}:\n{last}")
 
 
 def main() -> int:
