@@ -155,3 +155,16 @@ test-engine: setup $(UV) ## The vLLM plugin on real vLLM, on the CPU
 .PHONY: bench-counters
 bench-counters: setup ## What the exact counters cost an engine step
 	@PYTHONPATH=.:images/vllm $(PY) -m tests.engine.bench_counters
+
+.PHONY: capture-metrics
+capture-metrics: setup $(UV) ## Record /metrics of real vLLM after known traffic into build/metrics-pages
+	@UV=$(UV) PYTHONPATH=.:images/vllm $(PY) -m tests.engine.capture_metrics
+
+# ---- load tests (docs/loadtests.md) ----------------------------------------------------------------------------------
+
+.PHONY: test-loadtests bench-loadtest
+test-loadtests: setup ## The load generator against servers that are known, its report in a real browser
+	@$(PYTEST) tests/unit/loadtests tests/loadtests
+
+bench-loadtest: setup ## Streamed tokens per core of the load generator, beside a plain httpx loop
+	@$(PY) -m loadtests.bench --out build/bench/loadtest.json
