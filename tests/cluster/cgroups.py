@@ -63,10 +63,11 @@ def members(group: str) -> set[int]:
     """The pids in `group` and below, over all hierarchies."""
     found: set[int] = set()
     for hierarchy in _hierarchies():
-        for file in (hierarchy / group).rglob("cgroup.procs"):
+        # os.walk, unlike Path.rglob, takes it that groups go away meanwhile
+        for folder, _, _ in os.walk(hierarchy / group):
             try:
-                found.update(map(int, file.read_text().split()))
-            except OSError:  # the group went away meanwhile
+                found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
+            except OSError:
                 continue
     return found
 
