@@ -25,6 +25,7 @@ from specdec.kube.kinds import RESOURCE, WATCHED, Kind
 log = structlog.get_logger(__name__)
 
 OURS: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+SETTLING_SECONDS: Final = 0.05
 SERVER_TIMEOUT_SECONDS: Final = 290
 CLIENT_TIMEOUT_SECONDS: Final = 310
 SILENCE_SECONDS: Final = 75
@@ -96,7 +97,7 @@ class Watches:
                     log.warning("sweep failed, will try again", kind=kind.name, error=str(error))
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
-        """kopf, until `stop` is set or a signal arrives."""
+        """kopf, until `stop` is set. started: called once it is under way, and has taken SIGTERM and SIGINT."""
         await kopf.operator(
             registry=self._registry(started),
             settings=settings(),
@@ -117,6 +118,8 @@ class Watches:
             return await credentials.for_kopf(configuration)
 
         async def start(**_: Any) -> None:
+            # kopf takes the signals right after it has begun this; who wants them has to come later.
+            await asyncio.sleep(SETTLING_SECONDS)
             if started:
                 started()
 
