@@ -89,13 +89,17 @@ test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=0
 	@$(PY) -m tests.demo
 
+.PHONY: bench-idle
+bench-idle: setup ## What the operator writes in SECONDS_IDLE=600 while 20 resources rest (needs a local cluster)
+	@$(PY) -m tests.bench.idle
+
 # ---- test cluster and images (docs/kubernetes.md) --------------------------------------------------------------------
 
 .PHONY: tools
 tools: setup ## Build etcd, Kubernetes, helm, kind and kwok from Go modules into the cache; print their folder
 	@$(PY) -m tests.cluster.tools build
 
-export NAME NODES CLUSTER_STATE CLUSTER_AUDIT CLUSTER_QPS IMAGE_BUILDER
+export SECONDS_IDLE NAME NODES CLUSTER_STATE CLUSTER_AUDIT CLUSTER_QPS IMAGE_BUILDER
 
 .PHONY: cluster-up cluster-down cluster-status
 cluster-up: setup ## Start the test cluster: CLUSTER=local|kind|existing, NAME=, NODES=2; prints its kubeconfig's path
