@@ -111,6 +111,11 @@ class Server:
     def control(self, token: str | None = None) -> dict[str, str]:
         return {"X-Speculation-Authorization": f"Bearer {token or self.token_file.read_text().strip()}"}
 
+    def running(self) -> float:
+        """Requests under way."""
+        lines = self.http.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{"))
+
     def speculation(self) -> dict[str, Any]:
         answer = self.http.get("/v1/speculation", headers=self.control())
         answer.raise_for_status()

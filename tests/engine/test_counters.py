@@ -22,14 +22,14 @@ PAIRS = {
 @pytest.fixture(scope="module")
 def change(server: Server) -> Between:
     """A mixed load over three K, and the pages around it, both taken while nothing runs."""
-    until(lambda: page(server).total("vllm:num_requests_running") == 0, 30, "a quiet engine")
+    until(lambda: server.running() == 0, 30, "a quiet engine")
     before = page(server)
     for k in (7, 2, 4):
         server.set_k(k)
         with load(server, concurrency=5, max_tokens=40) as outcome:
             until(lambda: outcome.completed >= 10, 60, "10 requests")
         assert outcome.failures == []
-    until(lambda: page(server).total("vllm:num_requests_running") == 0, 30, "a quiet engine")
+    until(lambda: server.running() == 0, 30, "a quiet engine")
     return Between(before, page(server))
 
 

@@ -85,19 +85,12 @@ def test_requests_under_way_finish_when_the_engine_is_told_to_end(zygote: Zygote
             target=lambda: answers.append(httpx.post(f"{server.url}/v1/completions", json=body, timeout=60))
         )
         request.start()
-        until(lambda: "num_requests_running{" in server.http.get("/metrics").text, 10, "metrics")
-        until(lambda: running(server) == 1, 10, "the request to run")
+        until(lambda: server.running() == 1, 10, "the request to run")
         os.kill(server.pid, signal.SIGTERM)
         request.join(60)
         until(lambda: not server.alive, 60, "the engine's end")
     assert [a.status_code for a in answers] == [200]
     assert answers[0].json()["usage"]["completion_tokens"] == 400
-
-
-def running(server: Server) -> float:
-    from tests.engine.load import page
-
-    return page(server).total("vllm:num_requests_running")
 
 
 def test_load_is_served_while_the_schedule_changes_often(server: Server) -> None:
