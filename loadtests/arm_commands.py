@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table
 
 from loadtests.arms import Arm, ArmError, ByResource, LiveEngines, PausedResource, Resource, Switch, parse_arms
-from loadtests.commands import NO_VERDICT, PASSED, judged, options_of, seeded, targets_of, terminal
+from loadtests.commands import NO_VERDICT, PASSED, judged, options_of, report_command, seeded, targets_of, terminal
 from loadtests.console import print_summary
 from loadtests.peak import Peak, Search, Trial, Trials, find_peak
 from loadtests.plan import load_plan
 from loadtests.preflight import TargetError
 from loadtests.records import Target
-from loadtests.report import build_report
 from loadtests.summary import summarise
 from loadtests.sweep import Cell, OnCell, Sweep, run_sweep
 from loadtests.verdict import parse_condition
@@ -39,11 +41,11 @@ def sweep_command(arguments: argparse.Namespace) -> int:
         baseline=_baseline(arguments.baseline, arms),
         folder=arguments.out,
     )
-    run_sweep(sweep, switch_of(arguments), options_of(arguments), on_cell=_on_cell(sweep, console))
-    built = build_report(arguments.out)
+    with _cell_bar(sweep, console) as on_cell:
+        run_sweep(sweep, switch_of(arguments), options_of(arguments), on_cell=on_cell)
+    report_command(arguments)
     summary = summarise(arguments.out)
     print_summary(summary, console)
-    console.print(f"report: {built.html}")
     return judged(summary, None, conditions, console)
 
 
@@ -108,14 +110,22 @@ def _baseline(wanted: str | None, arms: tuple[Arm, ...]) -> str:
     return wanted or ("K0" if "K0" in names else names[0])
 
 
-def _on_cell(sweep: Sweep, console: Console) -> OnCell:
+@contextmanager
+def _cell_bar(sweep: Sweep, console: Console) -> Iterator[OnCell]:
+    """A bar with the time left on a terminal, a line per cell elsewhere."""
     total = len(list(sweep.cells()))
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[left]}")
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("sweep", total=total, left="")
 
-    def say(cell: Cell, left: int, seconds: float | None) -> None:
-        estimate = "" if seconds is None else f", about {seconds / 60:.1f} min left"
-        console.print(f"[{total - left + 1}/{total}] block {cell.block + 1}, {cell.arm.name}{estimate}", markup=False)
+        def on_cell(cell: Cell, left: int, seconds: float | None) -> None:
+            estimate = "" if seconds is None else f"about {seconds / 60:.1f} min left"
+            said = f"block {cell.block + 1}, {cell.arm.name}"
+            bar.update(task, completed=total - left, description=said, left=estimate)
+            if not console.is_terminal:
+                console.print(f"{total - left + 1} of {total}: {said} {estimate}", markup=False)
 
-    return say
+        yield on_cell
 
 
 def _print_trial(name: str, trial: Trial, console: Console) -> None:

@@ -87,10 +87,12 @@ def run_command(arguments: argparse.Namespace) -> int:
 
 def report_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest report`."""
-    from loadtests.report import build_report
+    from loadtests.report import Price, build_report
 
-    built = build_report(arguments.out)
-    print(f"report: {built.html}")
+    price = None
+    if arguments.gpu_hour_price is not None:
+        price = Price(arguments.gpu_hour_price, arguments.gpus, arguments.currency)
+    print(f"report: {build_report(arguments.out, price).html}")
     return PASSED
 
 

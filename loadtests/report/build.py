@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from loadtests.metrics import METRICS
 from loadtests.report import arms, words
 from loadtests.report.arms import is_sweep
 from loadtests.report.bars import gain_figure, grouped_bars
@@ -18,6 +19,7 @@ from loadtests.report.data import View, read_view
 from loadtests.report.distributions import acceptance_figure, chunk_figure, latency_figure
 from loadtests.report.style import RC, Look, svg
 from loadtests.report.timeline import timeline
+from loadtests.stats import Estimate
 from loadtests.summary import write_summary
 
 PNG_DPI: Final = 110
@@ -99,11 +101,24 @@ def _plots(view: View) -> list[Plot]:
             grouped_bars(by_domain, look, key="domains", title="Time per output token by domain", unit="ms"),
             False,
         ),
+        (
+            "good",
+            "Share of requests that succeeded and met every latency target, with 95 % intervals. Higher is better.",
+            grouped_bars(_good(view), look, key="good", title="Requests within the targets by phase", unit="%")
+            if view.summary.info.plan.get("objectives")
+            else None,
+            False,
+        ),
         ("latency", words.latency(view), latency_figure(view, look), False),
         ("chunks", words.CHUNKS, chunk_figure(view, look), True),
         ("acceptance", words.acceptance(view), acceptance_figure(view, look), True),
     )
     return [Plot(key, caption, figure, half) for key, caption, figure, half in made if figure is not None]
+
+
+def _good(view: View) -> dict[str, dict[str, Estimate | None]]:
+    good = METRICS["good"].of
+    return {name: {p: good(g) for p, g in t.phases.items()} for name, t in view.summary.targets.items()}
 
 
 def _picture(folder: Path, plot: Plot, *, first: bool) -> Path:

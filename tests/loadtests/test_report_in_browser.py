@@ -69,7 +69,7 @@ def seen(built: Built) -> dict[str, Any]:
 
 def test_every_plot_has_data(seen: dict[str, Any]) -> None:
     keys = {plot["key"] for plot in seen["plots"]}
-    assert keys == {"timeline", "gain", "phases", "domains", "latency", "chunks", "acceptance"}
+    assert keys == {"timeline", "gain", "phases", "domains", "good", "latency", "chunks", "acceptance"}
     for plot in seen["plots"]:
         assert plot["box"]["width"] > 300, plot["key"]
         assert plot["box"]["height"] > 100, plot["key"]

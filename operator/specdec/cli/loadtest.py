@@ -38,6 +38,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--no-report", dest="report", action="store_false", help="records and summary only")
     parser.add_argument("--expect-workers", type=int, default=0, metavar="N", help="lead N workers (distributed)")
     parser.add_argument("--bind-port", type=int, default=5557, metavar="PORT", help="where workers connect to")
+    _add_price(parser)
     _add_conditions(parser)
     parser.set_defaults(run=_command("run_command"))
 
@@ -53,6 +54,12 @@ def _add_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", metavar="FILE", help="certificate of the authority that signed the servers'")
     parser.add_argument("--insecure", action="store_true", help="do not check certificates")
     parser.add_argument("--wait-ready", type=float, default=0.0, metavar="SECONDS", help="wait for targets that start")
+
+
+def _add_price(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gpu-hour-price", type=float, metavar="PRICE", help="adds the cost per million tokens")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="GPUs per target (default %(default)s)")
+    parser.add_argument("--currency", default="USD", help="of the price (default %(default)s)")
 
 
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +86,7 @@ def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; an unfinished sweep goes on")
     parser.add_argument("--baseline", metavar="ARM", help="what others are compared with (K0 where it is an arm)")
     parser.add_argument("--seed", type=int, help="instead of the plan's")
+    _add_price(parser)
     _add_conditions(parser)
     parser.set_defaults(run=_command("sweep_command", "arm_commands"), expect_workers=0, bind_port=5557)
 
@@ -113,6 +121,7 @@ def _add_switch(parser: argparse.ArgumentParser) -> None:
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("report", help="make the report of a run or of a sweep")
     parser.add_argument("out", type=Path, metavar="DIR")
+    _add_price(parser)
     parser.set_defaults(run=_command("report_command"))
 
 
