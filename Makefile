@@ -172,3 +172,7 @@ test-loadtests: setup ## The load generator against servers that are known, its 
 
 bench-loadtest: setup ## Streamed tokens per core of the load generator, beside a plain httpx loop
 	@$(PY) -m loadtests.bench --out build/bench/loadtest.json
+
+.PHONY: test-gpu
+test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs (GPUS=4) and the weights
+	@PYTHONPATH=. $(PY) -m tests.engine.gpu

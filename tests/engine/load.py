@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.engine.servers import Server
+from tests.engine.servers import SERVED_NAME, Server
 
 SAMPLE: Final = re.compile(r"^([a-z_:]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
@@ -52,7 +52,7 @@ def load(server: Server, concurrency: int, *, max_tokens: int = 48, prompt_token
 
 
 def _one(http: httpx.Client, prompt: list[int], max_tokens: int, outcome: Outcome, lock: threading.Lock) -> None:
-    body = {"model": "tiny", "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True}
+    body = {"model": SERVED_NAME, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True}
     try:
         answer = http.post("/v1/completions", json=body)
         tokens = answer.json()["usage"]["completion_tokens"] if answer.status_code == httpx.codes.OK else 0

@@ -20,6 +20,7 @@ import httpx
 
 from tests.engine.environment import RIG, EngineEnvironment, write_entry_points
 
+SERVED_NAME: Final = "model"
 CONTROL_TOKEN: Final = "token-of-the-engine-tests"
 START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 30.0
@@ -60,7 +61,7 @@ class ServerSpec:
     def argv(self, port: int) -> list[str]:
         speculation = [] if self.speculation is None else ["--speculative-config", json.dumps(dict(self.speculation))]
         return [
-            "serve", str(self.target), "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
+            "serve", str(self.target), "--served-model-name", SERVED_NAME, "--host", "127.0.0.1", "--port", str(port),
             "--max-model-len", "2048", "--max-num-seqs", str(self.max_num_seqs), "--dtype", "bfloat16",
             "--enforce-eager", "--kv-cache-memory-bytes", "67108864", *speculation, *self.arguments,
         ]  # fmt: skip
@@ -94,10 +95,10 @@ class Server:
         return True
 
     def wait_until_ready(self) -> Self:
-        until(self._ready, START_SECONDS, f"{self.url}/health")
+        until(self.ready, START_SECONDS, f"{self.url}/health")
         return self
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         if not self.alive:
             raise EngineDied(f"the engine ended while it started:\n{self.tail()}")
         try:
@@ -142,7 +143,7 @@ class Server:
     def complete(self, prompt: Sequence[int] | str, max_tokens: int = 32, **more: Any) -> dict[str, Any]:
         """One completion, greedy unless told otherwise."""
         body = {
-            "model": "tiny",
+            "model": SERVED_NAME,
             "prompt": prompt,
             "max_tokens": max_tokens,
             "temperature": 0,

@@ -7,7 +7,7 @@ import pytest
 from tests.contract.conftest import http, live, target
 from tests.contract.test_exact_counters import *  # noqa: F403
 from tests.contract.test_live_endpoint import *  # noqa: F403
-from tests.engine.servers import CONTROL_TOKEN, Server, until
+from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, until
 
 __all__ = ["http", "live", "target"]
 
@@ -31,4 +31,4 @@ def engine_control_token() -> str:
 
 @pytest.fixture
 def engine_model() -> str:
-    return "tiny"
+    return SERVED_NAME

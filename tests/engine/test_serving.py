@@ -13,7 +13,7 @@ from specdec.api.schedule import Schedule, Tier
 from specdec.engine.live import LiveClient
 from specdec.engine.target import Target
 from tests.engine.load import load
-from tests.engine.servers import CONTROL_TOKEN, Server, ServerSpec, Zygote, dflash, until
+from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, ServerSpec, Zygote, dflash, until
 
 PROMPTS = [[10 + (7 * i + 13 * j) % 900 for j in range(40 + 17 * i)] for i in range(6)]
 
@@ -24,7 +24,9 @@ def token_ids(server: Server) -> list[list[int]]:
 
 def test_chat(server: Server) -> None:
     messages = [{"role": "user", "content": "What does the scheduler do?"}]
-    answer = server.http.post("/v1/chat/completions", json={"model": "tiny", "messages": messages, "max_tokens": 16})
+    answer = server.http.post(
+        "/v1/chat/completions", json={"model": SERVED_NAME, "messages": messages, "max_tokens": 16}
+    )
     assert answer.status_code == 200
     assert answer.json()["usage"]["completion_tokens"] == 16
 
@@ -80,7 +82,7 @@ def test_requests_under_way_finish_when_the_engine_is_told_to_end(zygote: Zygote
     spec = ServerSpec(models / "tiny", dflash(models / "tiny.dflash"), ["--shutdown-timeout", "30"])
     with zygote.serve(spec, "drained") as server:
         answers: list[httpx.Response] = []
-        body = {"model": "tiny", "prompt": PROMPTS[0], "max_tokens": 400, "temperature": 0, "ignore_eos": True}
+        body = {"model": SERVED_NAME, "prompt": PROMPTS[0], "max_tokens": 400, "temperature": 0, "ignore_eos": True}
         request = threading.Thread(
             target=lambda: answers.append(httpx.post(f"{server.url}/v1/completions", json=body, timeout=60))
         )
