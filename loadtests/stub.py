@@ -24,6 +24,7 @@ from typing import Any, Final
 from loadtests.priority import ask_for_priority
 
 MODEL: Final = "stub"
+UNLIMITED: Final = 1_000_000
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _TLS_HELLO: Final = b"\x16"
 FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage", "each")
@@ -44,10 +45,13 @@ class Latencies:
 
 @dataclass(slots=True)
 class Stub:
-    """fault: how each request goes wrong, '' for not at all, 'each' for all ways in turn."""
+    """fault: how each request goes wrong, '' for not at all, 'each' for all ways in turn.
+    seats: how many requests are served at once. stamps: one per request that was answered to its end.
+    """
 
     latencies: Latencies
     fault: str = ""
+    seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNLIMITED))
     stamps: list[dict[str, Any]] = field(default_factory=list)
     turns: Iterator[str] = field(default_factory=lambda: cycle(FAULTS[:-1]))
 
@@ -88,7 +92,9 @@ class Stub:
         elif fault == "hang":
             await asyncio.sleep(3600)
         elif path in {"/v1/chat/completions", "/v1/completions"}:
-            await self._stream(json.loads(content), writer, received, fault)
+            waited = self.seats.locked()
+            async with self.seats:
+                await self._stream(json.loads(content), writer, time.perf_counter() if waited else received, fault)
         else:
             _whole(writer, 404, {"error": {"message": f"no route {path}"}})
         await writer.drain()
@@ -163,11 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ttft-spread", type=float, default=0.0)
     parser.add_argument("--step-ms", type=float, default=20.0)
     parser.add_argument("--tokens-per-step", type=int, default=1)
+    parser.add_argument("--seats", type=int, default=UNLIMITED, help="requests served at once; others wait")
     parser.add_argument("--fault", choices=FAULTS, default="")
     given = parser.parse_args(arguments)
     ask_for_priority()  # what it promises should not depend on its neighbours
     latencies = Latencies(given.ttft_ms, given.ttft_spread, given.step_ms, given.tokens_per_step)
-    asyncio.run(_main(Stub(latencies, given.fault), given.port))
+    asyncio.run(_main(Stub(latencies, given.fault, asyncio.Semaphore(given.seats)), given.port))
 
 
 if __name__ == "__main__":
