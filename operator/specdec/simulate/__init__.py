@@ -1,1 +1,1 @@
-"""The benchmark of the tuner: replicas behind a load balancer, simulated fast, with the production tuner in the loop."""
+"""The benchmark of the tuner: simulated replicas behind a load balancer, with the production tuner in the loop."""

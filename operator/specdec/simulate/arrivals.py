@@ -76,7 +76,7 @@ def block(world: World, fleets: Sequence[Arrivals], start: float, step_seconds: 
     def total(weights: Floats | None) -> Floats:
         return np.bincount(cell, weights, advances * lanes).reshape(advances, lanes).astype(float)
 
-    demand = np.bincount(cell * classes + kind, length, advances * lanes * classes)
+    demand = np.bincount(cell * classes + kind, length, advances * lanes * classes).astype(np.float64)
     return Block(
         lane,
         kind,

@@ -131,7 +131,7 @@ class Lanes:
         """Let the clocks move by `moved`; the mean number of requests present meanwhile."""
         base = np.floor(self.clock / BIN_TOKENS)
         passed = np.floor((self.clock + moved) / BIN_TOKENS) - base
-        left = early = 0.0
+        left, early = np.zeros(self.shape), np.zeros(self.shape)
         for ahead in range(1, int(passed.max()) + 1):
             bins = base + ahead
             at = self._row * BINS + (bins.astype(np.int64) & (BINS - 1))
@@ -141,7 +141,7 @@ class Lanes:
             early = early + out * (1.0 - (bins * BIN_TOKENS - self.clock) / np.maximum(moved, 1e-9))
         requests = np.maximum(self.present + presence - early, 0.0)
         self.present = np.maximum(self.present + arrived - left, 0.0)
-        self.left = np.broadcast_to(np.asarray(left, dtype=float), self.shape)
+        self.left = left
         self.clock += moved
         return requests
 
@@ -159,13 +159,14 @@ class Lanes:
         return Advanced(k, size, seconds, steps, prefill, requests, tokens, arrived)
 
     def _sum(self, incoming: _Incoming, values: Floats) -> Floats:
-        return np.bincount(incoming.lane, values, self.count).reshape(self.shape)
+        return np.bincount(incoming.lane, values, self.count).astype(np.float64).reshape(self.shape)
 
     def _reroute(self, block: Block, i: int) -> _Incoming:
         rows, policies = block.rows(i), self.shape[0]
         lane = (np.arange(policies)[:, None] * self.shape[1] + block.lane[rows][None, :]).ravel()
-        columns = (block.kind, block.length, block.prefill_each, block.late, block.rounding)
-        kind, tokens, prefill, late, rounding = (np.tile(c[rows], policies) for c in columns)
+        kind = np.tile(block.kind[rows], policies)
+        columns = (block.length, block.prefill_each, block.late, block.rounding)
+        tokens, prefill, late, rounding = (np.tile(c[rows], policies) for c in columns)
         serving = self.up.ravel()
         for at in np.flatnonzero(~serving[lane]):
             fleet = lane[at] // self.replicas * self.replicas
@@ -194,9 +195,12 @@ class Lanes:
                 del self.queues[lane]
         stay = ~np.isin(incoming.lane, crowded)
         late = np.array(rows, dtype=float).reshape(-1, 6)
-        columns = (incoming.lane, incoming.kind, incoming.tokens, incoming.prefill, incoming.late, incoming.rounding)
-        joined = [np.concatenate((c[stay], late[:, j].astype(c.dtype))) for j, c in enumerate(columns)]
-        return _Incoming(*joined)
+        whole = [
+            np.concatenate((c[stay], late[:, j].astype(np.int64))) for j, c in enumerate((incoming.lane, incoming.kind))
+        ]
+        columns = (incoming.tokens, incoming.prefill, incoming.late, incoming.rounding)
+        real = [np.concatenate((c[stay], late[:, j + 2])) for j, c in enumerate(columns)]
+        return _Incoming(whole[0], whole[1], real[0], real[1], real[2], real[3])
 
     def clear(self, policy: int, replica: int) -> None:
         """An engine that goes away takes its requests with it."""

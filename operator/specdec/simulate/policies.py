@@ -118,7 +118,8 @@ class LinearGoodput:
         k = np.arange(self.seconds.shape[0])
         length = (1 - self.rate ** (k + 1)) / (1 - self.rate)
         goodput = length[:, None] / self.seconds
-        return np.maximum(goodput.argmax(axis=0), 1)
+        out: Ints = np.maximum(goodput.argmax(axis=0), 1)
+        return out
 
 
 def linear_profile(world: World) -> Floats:
@@ -130,7 +131,8 @@ def linear_profile(world: World) -> Floats:
     design = np.stack((np.ones(keep.sum()), (batch * (k + 1))[keep], batch[keep]), axis=1)
     fitted, *_ = np.linalg.lstsq(design, seconds[keep], rcond=None)
     ks, bs = np.meshgrid(np.arange(world.max_k + 1), np.arange(world.max_batch + 1), indexing="ij")
-    return np.maximum(fitted[0] + fitted[1] * bs * (ks + 1) + fitted[2] * bs, 1e-4)
+    out: Floats = np.maximum(fitted[0] + fitted[1] * bs * (ks + 1) + fitted[2] * bs, 1e-4)
+    return out
 
 
 BANDIT_SECONDS: Final = 60.0
@@ -138,7 +140,7 @@ BANDIT_SECONDS: Final = 60.0
 
 @dataclass
 class Bandit:
-    """One arm per K, paid in tokens per request second, relative to the best seen; `thompson` or upper confidence bound."""
+    """One arm per K, paid in tokens per request second relative to the best; Thompson or upper confidence bound."""
 
     max_k: int
     max_batch: int
@@ -191,4 +193,5 @@ def static_table(world: World, prior: Prior) -> Ints:
     length = np.concatenate(([1.0], 1.0 + np.cumsum(prior.acceptance)))[: world.max_k + 1]
     batch = np.maximum(np.arange(world.max_batch + 1.0), 1.0)
     cost = np.array([prior.costs.step_ms(k, batch) for k in range(1, world.max_k + 1)]) / length[1:, None]
-    return cost.argmin(axis=0) + 1
+    out: Ints = cost.argmin(axis=0) + 1
+    return out

@@ -43,7 +43,7 @@ def rows(workload: Workload, outcome: Outcome, untuned: str) -> list[Row]:
     names = list(outcome.names)
     constants = [names.index(n) for n in names if n.startswith("constant-")]
     out = []
-    for s, seed in enumerate(outcome.seeds):
+    for s in range(len(outcome.seeds)):
         best = min(constants, key=lambda c: float(tpot[c, s]))
         shown = [(name, p) for p, name in enumerate(names)] + [("best-constant", best), ("card", names.index(untuned))]
         for name, p in shown:

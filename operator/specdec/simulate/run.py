@@ -115,6 +115,7 @@ class Run:
                 if name in OURS:
                     self.tuners[p, s] = tuned.tuner(self.world.workload, self.prior, name, seed)
                     self._set(p, s, self.tuners[p, s].table())
+                    self.lanes.start[p, list(self._replicas(s))] = self.tuners[p, s].state.start_k
                 elif not _fixed(name):
                     self.baselines[p, s] = _baseline(name, self.world, self.prior, seed)
                     self._set(p, s, self.baselines[p, s].first())

@@ -30,7 +30,6 @@ Ints = NDArray[np.int64]
 
 EPOCH: Final = 1_700_000_000.0
 DAY: Final = 86_400.0
-WINDOW_HOURS: Final = (2.0, 6.0)  # the daily window in which restarts are allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,6 @@ class Tuned:
 
     def limits(self, seconds: float) -> Limits:
         """What the operator's shell would pass in now."""
-        hour = seconds % DAY / 3600.0
         fresh = self.restarts_day != int(seconds // DAY)
         return Limits(
             switching=Switching.RESTART if self.restart else Switching.LIVE,
@@ -69,7 +67,7 @@ class Tuned:
             replicas=self.workload.replicas,
             restart_seconds=self.workload.restart_seconds,
             rollout_in_progress=self.rolling,
-            disruption=Disruption(int(fresh), WINDOW_HOURS[0] <= hour < WINDOW_HOURS[1]),
+            disruption=Disruption(int(fresh), window_open=True),
             metrics_age_seconds=None if self.newest is None else seconds - self.newest,
         )
 
@@ -104,5 +102,6 @@ def tuner(workload: Workload, prior: Prior, name: str, seed: int) -> Tuned:
     state, restart = new_state(environment, prior), name == "specdec-restart"
     tuned = Tuned(workload, state, name != "specdec-live-stock", restart, np.random.default_rng((seed, 7)))
     if restart:
-        tuned.state = new_state(environment, prior, first_schedule(state, tuned.limits(0.0)))
+        first = first_schedule(state, tuned.limits(0.0))
+        tuned.state = new_state(environment, prior, first, max(first.ks))
     return tuned

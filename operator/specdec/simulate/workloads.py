@@ -96,7 +96,8 @@ class Workload:
         at = [h for h, _ in self.mix]
         rows = [np.interp(hour, at, [shares.get(name, 0.0) for _, shares in self.mix]) for name in self.profiles]
         shares = np.array(rows)
-        return shares / shares.sum()
+        out: Floats = shares / shares.sum()
+        return out
 
 
 def find(name_or_file: str) -> Workload:
@@ -122,7 +123,7 @@ def parse(document: Any, source: str) -> Workload:
     """A workload from its JSON object; keys are the fields of Workload, `scrape` those of Scrape."""
     if not isinstance(document, Mapping):
         raise WorkloadError(f"{source}: a workload is a JSON object")
-    known = {name for name in Workload.__dataclass_fields__}
+    known = set(Workload.__dataclass_fields__)
     unknown = sorted(set(document) - known)
     if unknown:
         raise WorkloadError(f"{source}: unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}")

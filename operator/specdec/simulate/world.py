@@ -22,9 +22,10 @@ VARIANTS: Final = (-1.2247, 0.0, 1.2247)  # standard deviations; equal weights g
 class World:
     """Dense tables of one workload on one cost table.
 
-    A class is a profile with one of VARIANTS of its hazards. seconds: shape (start K + 1, K + 1, B + 1), step time with
-    the CUDA graph cliff, by start value, K in force and batch (0 unused). acceptance: shape (classes, K_max), cumulative.
-    length: shape (K + 1, classes), mean tokens per step. capacity: tokens per second of one replica at its best constant K.
+    A class is a profile with one of VARIANTS of its hazards.
+    seconds: shape (start K + 1, K + 1, B + 1), step time with the CUDA graph cliff, by start value, K and batch.
+    acceptance: shape (classes, K_max), cumulative. length: shape (K + 1, classes), mean tokens per step.
+    capacity: tokens per second of one replica at its best constant K.
     """
 
     workload: Workload
@@ -69,7 +70,7 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
     missing = [name for name in workload.profiles if name not in profiles]
     if missing:
         raise WorkloadError(
-            f"workload {workload.name}: its mix names the profile '{missing[0]}'; the profiles are {', '.join(profiles)}"
+            f"workload {workload.name}: its mix names profile '{missing[0]}'; the profiles are {', '.join(profiles)}"
         )
     max_k = costs.max_k
     acceptance = np.array(
@@ -81,7 +82,7 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
 
 
 def _variant(cumulative: tuple[float, ...], max_k: int, shift: float) -> Floats:
-    """The profile with every hazard moved by `shift` logits; a profile that is too short goes on with its last hazard."""
+    """The profile with every hazard moved by `shift` logits; a short profile goes on with its last hazard."""
     rates = np.maximum(np.array(cumulative[:max_k]), 0.0)
     hazards = np.divide(
         rates, np.concatenate(([1.0], rates[:-1])), out=np.zeros_like(rates), where=rates_before(rates) > 0
@@ -89,7 +90,8 @@ def _variant(cumulative: tuple[float, ...], max_k: int, shift: float) -> Floats:
     hazards = np.concatenate((hazards, np.full(max_k - hazards.size, hazards[-1])))
     inner = np.clip(hazards, 1e-9, 1 - 1e-9)
     moved = 1.0 / (1.0 + (1.0 / inner - 1.0) * np.exp(-shift))
-    return np.cumprod(np.where(hazards > 0, moved, 0.0))
+    out: Floats = np.cumprod(np.where(hazards > 0, moved, 0.0), dtype=np.float64)
+    return out
 
 
 def rates_before(rates: Floats) -> Floats:

@@ -1,12 +1,13 @@
 """Acceptance as conditional hazards per position, with positions beyond K treated as unseen, never as zero.
 
-A hazard is the probability that position i is accepted given that all before it were. A fast memory follows the traffic,
-a slow one remembers how hazards change from position to position: what the fast one cannot see (positions beyond the K
-in force) continues the last visible hazard by those changes. A swift one only tells when the traffic has changed.
+A hazard is the probability that position i is accepted given that all before it were. A fast memory follows the
+traffic, a slow one remembers how hazards change from position to position: what the fast one cannot see (positions
+beyond the K in force) continues the last visible hazard by those changes. A swift one only tells that traffic changed.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -99,19 +100,29 @@ def forget(memory: AcceptanceMemory, seconds: float) -> AcceptanceMemory:
     )
 
 
-def watch_for_drift(memory: AcceptanceMemory) -> AcceptanceMemory:
-    """`memory`, its fast part cut back to the swift one when the two first positions say that the traffic changed."""
-    n, a = memory.swift[:2, :2] / DESIGN_EFFECT
-    older_n, older_a = memory.fast[:2, :2] / DESIGN_EFFECT - (n, a)
+def watch_for_drift(memory: AcceptanceMemory, before: AcceptanceMemory) -> AcceptanceMemory:
+    """`memory`, its fast part cut back to what is recent when the two first positions say that the traffic changed.
+
+    before: the memory without the newest round of samples. A jump shows in that round alone, a slide in the swift part.
+    """
+    newest = memory.fast - before.fast
+    if _differs(newest, memory.fast):
+        return replace(memory, swift=newest, fast=newest, alarms=memory.alarms + 1)
+    if _differs(memory.swift, memory.fast):
+        return replace(memory, fast=memory.swift, alarms=memory.alarms + 1)
+    return memory
+
+
+def _differs(recent: Floats, whole: Floats) -> bool:
+    """Whether `recent` counts are too unlike the rest of `whole` to be of the same traffic."""
+    n, a = recent[:2, :2] / DESIGN_EFFECT
+    older_n, older_a = whole[:2, :2] / DESIGN_EFFECT - (n, a)
     if n[0] < 10.0 or older_n[0] < 10.0:
-        return memory
+        return False
     rate = (a + older_a + 0.5) / (n + older_n + 1.0)
     sd = np.sqrt(rate * (1 - rate) * (1 / np.maximum(n, 1.0) + 1 / np.maximum(older_n, 1.0)))
     away = np.abs(a / np.maximum(n, 1e-9) - older_a / np.maximum(older_n, 1e-9)) / sd
-    known = n > 5.0
-    if not (known & (away > ALARM)).any():
-        return memory
-    return replace(memory, fast=memory.swift, alarms=memory.alarms + 1)
+    return bool(((n > 5.0) & (away > ALARM)).any())
 
 
 def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats, Floats]:
@@ -139,7 +150,7 @@ def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
     hazards, variance = np.empty(POSITIONS), np.empty(POSITIONS)
     logit = 0.0
     for i in range(POSITIONS):
-        prior = expected[0] if i == 0 else float(_expit(logit + expected[i]))
+        prior = expected[0] if i == 0 else 1.0 / (1.0 + math.exp(-logit - expected[i]))
         weight = min(SLOW_WEIGHT, worth[i])
         n, a = float(fast_n[i]), min(float(fast_a[i]), float(fast_n[i]))
         h = min(max((a + weight * prior) / (n + weight), 1e-4), 1 - 1e-4)
@@ -196,7 +207,8 @@ def _request_correction(hazards: Floats, k_in_force: float) -> Floats:
     length = 1.0 + np.concatenate((np.zeros((1, shifts.size)), np.cumsum(np.cumprod(own, axis=0), axis=0)))
     seen_under = length[min(round(k_in_force), POSITIONS)]
     by_token = weight @ seen_under / ((seen_under / length) @ weight)
-    return np.log(by_token) - np.log(length @ weight)
+    out: Floats = np.log(by_token) - np.log(length @ weight)
+    return out
 
 
 def _request_spread(hazards: Floats) -> float:
@@ -213,17 +225,6 @@ def _shifted_to(hazard: float, shifts: Floats, survivors: Floats) -> float:
         p = 1.0 / (1.0 + np.exp(-centre - shifts))
         centre += (hazard - float(p @ survivors)) / max(float((p * (1 - p)) @ survivors), 1e-6)
     return centre
-
-
-def _common_shift(slow: Floats, n: Floats, accepted: Floats) -> float:
-    """Logit shift, common to all positions, that explains the fast counts best; shrunk towards none."""
-    base, shift = _logit(slow), 0.0
-    for _ in range(4):
-        p = _expit(base + shift)
-        slope = float((accepted - n * p).sum()) - shift / SHIFT_SD**2
-        curvature = float((n * p * (1 - p)).sum()) + 1 / SHIFT_SD**2
-        shift = float(np.clip(shift + slope / curvature, -4.0, 4.0))
-    return shift
 
 
 def _continued(cumulative: Floats) -> Floats:

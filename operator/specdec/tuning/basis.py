@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL_SD: Final = 0.7
-TOKENS_SD, TOKENS_SCALE, TOKENS_STEP = 0.05, 0.5, 0.25  # rough function of log verified tokens
+TOKENS_SD, TOKENS_SCALE, TOKENS_STEP = 0.08, 0.5, 0.25  # rough function of log verified tokens
 BATCH_SD, BATCH_SCALE, BATCH_STEP = 0.10, 1.2, 0.7  # function of log batch
-BOTH_SD, BOTH_SCALES = 0.08, (2.0, 0.7)  # smooth function of log batch and log(K + 1)
+BOTH_SD, BOTH_SCALES = 0.12, (2.0, 1.0)  # smooth function of log batch and log(K + 1)
 BOTH_KNOTS: Final = (4, 3)
 OFF_SD: Final = 0.08  # K = 0 runs without a draft pass: another regime
 JITTER: Final = 1e-9
@@ -70,7 +70,8 @@ def _hats(x: Floats, knots: Floats) -> Floats:
     """Shape (n, knots): weights of linear interpolation, the end values beyond the ends."""
     width = knots[1] - knots[0]
     place = np.clip((x - knots[0]) / width, 0.0, knots.size - 1.0)
-    return np.maximum(1.0 - np.abs(place[:, None] - np.arange(knots.size)), 0.0)
+    out: Floats = np.maximum(1.0 - np.abs(place[:, None] - np.arange(knots.size)), 0.0)
+    return out
 
 
 def _squared(x: Floats) -> Floats:
@@ -84,4 +85,5 @@ def _matern(x: Floats, sd: float, scale: float) -> Floats:
 
 
 def _factor(covariance: Floats) -> Floats:
-    return np.linalg.cholesky(covariance + JITTER * np.eye(len(covariance)))
+    out: Floats = np.linalg.cholesky(covariance + JITTER * np.eye(len(covariance))).astype(np.float64)
+    return out

@@ -26,6 +26,8 @@ TIE: Final = 0.0004  # log units of time per token within which the smaller K is
 TWO_SIDED_90: Final = 1.6449
 TRAFFIC_SD: Final = 0.003  # what traffic may do to a gain between prediction and outcome, log units
 TRAFFIC_SHARE: Final = 0.25  # the same, as a share of the gain and of its scatter over batch sizes
+UNSETTLED_SHARE: Final = 0.8
+SETTLING_SECONDS: Final = 180.0
 BUSY_SHARE: Final = 0.02
 SELECTION: Final = 1.3  # a move is made because its estimate is high, so its error is larger than the estimate's
 
@@ -40,11 +42,20 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Regime:
+    """Another start value: log step time that it saves, shape (K + 1, B), and the share of that which is in doubt."""
+
+    saved: Floats
+    doubt: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """What every K would cost per token at every batch size.
 
     log_tpot: shape (K + 1, B), log milliseconds per output token of one request, decode steps only.
     length_covariance: shape (K + 1, K + 1), of the log mean accepted length.
+    unsettled: the traffic changed so recently that what it has become is still being learned.
     """
 
     log_tpot: Floats
@@ -53,6 +64,7 @@ class Outlook:
     surface: Surface
     grid: Grid
     length_covariance: Floats
+    unsettled: bool = False
 
     def contrast_sd(self, before: Ints, after: Ints, batches: Ints) -> Floats:
         """Standard deviation of log_tpot[before] - log_tpot[after] at each of `batches`; all shapes equal."""
@@ -82,26 +94,24 @@ def outlook(state: State) -> Outlook:
         state.surface,
         state.grid,
         accepted.covariance[:ks, :ks],
+        state.last_at is not None and state.last_at - state.alarmed_at < SETTLING_SECONDS,
     )
 
 
-def allowed(limits: Limits, start_k: int, max_batch: int) -> NDArray[np.bool_]:
-    """Shape (K + 1, B): inside the bounds, the CUDA graph limit and the batched-token limit.
+def allowed(limits: Limits, start_k: int, on: Grid) -> NDArray[np.bool_]:
+    """Shape (K + 1, B) of the grid, for engines started at `start_k`: inside the bounds and the engine's limits.
 
     Where a limit leaves no K inside the bounds, the smallest K of the bounds stays: every K is over the limit there.
     """
     ceilings = (limits.graph_capture_tokens, limits.max_num_batched_tokens)
-    return _allowed(limits.min_k, limits.max_k, ceilings, start_k, max_batch)
+    low, high = max(limits.min_k, 1), min(limits.max_k, start_k)
+    return _allowed(min(low, high), high, ceilings, on.log_prior_ms.shape)
 
 
 @lru_cache(maxsize=256)
-def _allowed(
-    min_k: int, max_k: int, ceilings: tuple[int | None, ...], start_k: int, max_batch: int
-) -> NDArray[np.bool_]:
-    k = np.arange(start_k + 1)[:, None]
-    tokens = (k + 1) * np.arange(1, max_batch + 1)[None, :]
-    low, high = max(min_k, 1), min(max_k, start_k)
-    low = min(low, high)
+def _allowed(low: int, high: int, ceilings: tuple[int | None, ...], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    k = np.arange(shape[0])[:, None]
+    tokens = (k + 1) * np.arange(1, shape[1] + 1)[None, :]
     inside = np.broadcast_to((k >= low) & (k <= high), tokens.shape).copy()
     for ceiling in ceilings:
         if ceiling is not None:
@@ -114,7 +124,8 @@ def best_table(seen: Outlook, inside: NDArray[np.bool_]) -> Ints:
     """Shape (B,): the K of least time per token at each batch size; near ties go to the smaller K."""
     cost = np.where(inside, seen.log_tpot, np.inf)
     close: NDArray[np.bool_] = cost <= cost.min(axis=0) + TIE
-    return close.argmax(axis=0)
+    out: Ints = close.argmax(axis=0)
+    return out
 
 
 @lru_cache(maxsize=512)
@@ -137,23 +148,25 @@ def better_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load:
     return np.where(keep, in_force, best)
 
 
-def gain(seen: Outlook, before: Ints, after: Ints, load: Floats) -> Gain:
+def gain(seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None = None) -> Gain:
     """Predicted gain in percent, weighted by where requests spend their time, with its 90 % interval.
 
-    load: shape (BUCKETS, 2), see State.
+    load: shape (BUCKETS, 2), see State. regime: given when the move also changes the engine's start value.
     """
-    mean, sd, shift = _contrast(seen, before, after, load)
+    mean, sd, shift = _contrast(seen, before, after, load, regime)
     width = TWO_SIDED_90 * float(np.hypot(SELECTION * sd, shift))
     return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
 
 
 def assurance(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[float, float]:
     """Mean gain in log units, and how many standard deviations of the estimates it lies above zero."""
-    mean, sd, _ = _contrast(seen, before, after, load)
+    mean, sd, _ = _contrast(seen, before, after, load, None)
     return mean, mean / max(sd, 1e-6)
 
 
-def _contrast(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[float, float, float]:
+def _contrast(
+    seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None
+) -> tuple[float, float, float]:
     """Mean gain in log units, its standard deviation from the estimates, and from traffic that will differ.
 
     Doubts of different batch sizes are added up as if they were one: they share prior, level and acceptance.
@@ -165,11 +178,16 @@ def _contrast(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[f
     batch = np.clip(np.round(load[used, 1] / load[used, 0]), 1, before.size).astype(np.int64)
     old, new = before[batch - 1], after[batch - 1]
     each = seen.log_tpot[old, batch - 1] - seen.log_tpot[new, batch - 1]
+    each_sd = seen.contrast_sd(old, new, batch)
+    if regime is not None:
+        saved = regime.saved[new, batch - 1]
+        each, each_sd = each + saved, each_sd + regime.doubt * np.abs(saved)
     mean = float((weight * each).sum())
-    sd = float((weight * seen.contrast_sd(old, new, batch)).sum())
+    sd = float((weight * each_sd).sum())
     scatter = float(np.sqrt((weight * (each - mean) ** 2).sum()))
-    moved = float(weight[old != new].sum())
-    return mean, sd, TRAFFIC_SHARE * (abs(mean) + scatter) + TRAFFIC_SD * moved
+    moved = float(weight[(old != new) | (each != 0)].sum())
+    share = UNSETTLED_SHARE if seen.unsettled else TRAFFIC_SHARE
+    return mean, sd, share * (abs(mean) + scatter) + TRAFFIC_SD * moved
 
 
 def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:
@@ -185,11 +203,17 @@ def as_schedule(table: Ints) -> Schedule:
     return from_table([int(k) for k in table])
 
 
-def tiers(seen: Outlook, inside: NDArray[np.bool_], load: Floats, most: int) -> Schedule:
+def mean_cost(log_tpot: Floats, table: Ints, load: Floats) -> float:
+    """Log time per token of `table` under `load`, weighted by request time."""
+    weight = _weight_by_batch(load, table.size)
+    return float((weight * log_tpot[table, np.arange(table.size)]).sum() / weight.sum())
+
+
+def tiers(log_tpot: Floats, inside: NDArray[np.bool_], grid: Grid, load: Floats, most: int) -> Schedule:
     """The best schedule of at most `most` tiers for `load`, by dynamic programming over the batch sizes of the grid."""
-    edges = np.concatenate(([0], np.round(seen.grid.nodes).astype(int)))
-    weight = _weight_by_batch(load, seen.log_tpot.shape[1])
-    cost = np.where(inside, seen.log_tpot, 50.0) * weight
+    edges = np.concatenate(([0], np.round(grid.nodes).astype(int)))
+    weight = _weight_by_batch(load, log_tpot.shape[1])
+    cost = np.where(inside, log_tpot, 50.0) * weight
     summed = np.concatenate((np.zeros((cost.shape[0], 1)), np.cumsum(cost, axis=1)), axis=1)[:, edges]
     segment = summed[:, None, :] - summed[:, :, None]  # (K, from, to)
     choice, price = segment.argmin(axis=0), segment.min(axis=0)

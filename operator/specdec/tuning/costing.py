@@ -21,7 +21,7 @@ from specdec.tuning.window import (
 )
 
 LEAST_STEPS: Final = 20.0
-STOCK_SD: Final = 0.015  # averages over an interval in which batch and K moved
+STOCK_SD: Final = 0.02  # averages over an interval in which batch and K moved
 
 
 def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> dict[str, int]:
@@ -60,12 +60,13 @@ def _exact(interval: Interval, slot: int, start_k: int) -> list[tuple[float, ...
 
 
 def _stock(interval: Interval, slot: int, start_k: int) -> list[tuple[float, ...]]:
-    """One row for the whole interval: K is draft tokens per draft, the batch drafts per step, the time that of a token."""
+    """One row for the whole interval: K is draft tokens per draft, the batch drafts per step."""
     totals = interval.totals
     drafts, steps, tokens = totals[DRAFTS], totals[STEPS], totals[ITL_COUNT]
     if drafts <= 0 or steps < LEAST_STEPS or tokens <= 0 or totals[ITL_SUM] <= 0:
         return []
-    k, seconds = totals[DRAFT_TOKENS] / drafts, totals[ITL_SUM] / tokens
+    # weighted by requests, and by time where the engine never idled: the smaller is nearer to the plain mean
+    k, seconds = totals[DRAFT_TOKENS] / drafts, min(totals[ITL_SUM] / tokens, interval.seconds / steps)
     if k > start_k + 0.01 or drafts < steps:
         return []
     return [(slot, float(k), float(drafts / steps), float(seconds), float(steps), float(totals[PROMPT] / steps))]

@@ -56,7 +56,7 @@ def explain(state: State, limits: Limits, now: float) -> Explanation:
     seen = candidates.outlook(state)
     size = seen.log_tpot.shape[1]
     shares = _shares(state, size)
-    inside = candidates.allowed(limits, state.start_k, size)
+    inside = candidates.allowed(limits, state.start_k, state.grid)
     table = candidates.table_of(state.in_force, size)
     rows = tuple(
         _candidate(state, seen, (batch, k), int(table[batch - 1]), allowed=bool(inside[k, batch - 1]))

@@ -80,7 +80,7 @@ def live_change_is_recent(state: State, limits: Limits, now: float) -> Hold | No
 
 
 def day_is_not_seen(state: State, limits: Limits, now: float) -> Hold | None:
-    first = state.first_at if state.first_at is not None else now
+    first = max(state.first_at if state.first_at is not None else now, state.restarted_at)
     if now - first >= DAY_SECONDS:
         return None
     message = f"{(now - first) / 3600:.1f} of 24 hours seen; a restart is decided on a full day"
@@ -116,6 +116,7 @@ BEFORE_A_MOVE: Final[tuple[Check, ...]] = (
     drafts_are_few,
 )
 BEFORE_A_LIVE_MOVE: Final[tuple[Check, ...]] = (live_change_is_recent,)
+BEFORE_AN_URGENT_RESTART: Final[tuple[Check, ...]] = (restarts_are_spent, window_is_closed)
 BEFORE_A_RESTART: Final[tuple[Check, ...]] = (
     restarts_are_spent,
     window_is_closed,

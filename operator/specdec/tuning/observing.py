@@ -71,10 +71,11 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
         first_at=now if state.first_at is None else state.first_at,
         recent=replace(state.recent, suspect=state.recent.suspect + suspect),
     )
+    remembered = state.acceptance
     for interval in merged(list(intervals.values())):
         state = _learn(state, interval)
     if intervals:
-        state = replace(state, acceptance=acceptance.watch_for_drift(state.acceptance))
+        state = replace(state, acceptance=acceptance.watch_for_drift(state.acceptance, remembered))
     return _refit(_watch_drafter(_learn_costs(state, intervals), now), now)
 
 

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 ESTIMATED_COSTS: Final = "h200-step-times.json"
 ESTIMATED_PROFILES: Final = "acceptance-profiles.json"
+HAZARD_DECAY: Final = 0.96  # from position to position, where only the first is known
 
 
 class PriorError(ValueError):
@@ -130,9 +131,14 @@ def estimated_costs() -> CostTable:
 
 
 def estimated_prior() -> Prior:
-    """Packaged H200 costs and the model card's acceptance, read half-way between its two possible meanings."""
-    profiles = acceptance_profiles(packaged(ESTIMATED_PROFILES), ESTIMATED_PROFILES)
-    return Prior(estimated_costs(), profiles["card-mid"])
+    """Packaged H200 costs, and the model card's first position with hazards that fall from there.
+
+    The card's further positions can be read in two ways; traffic of other targets falls by a few percent a position,
+    which lies between the two.
+    """
+    first = acceptance_profiles(packaged(ESTIMATED_PROFILES), ESTIMATED_PROFILES)["card-mid"][0]
+    hazards = first * HAZARD_DECAY ** np.arange(DEFAULT_START_K)
+    return Prior(estimated_costs(), tuple(float(p) for p in np.cumprod(hazards)))
 
 
 def packaged(name: str) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         return hold
     seen = candidates.outlook(state)
     size = seen.log_tpot.shape[1]
-    inside = candidates.allowed(limits, state.start_k, size)
+    inside = candidates.allowed(limits, state.start_k, state.grid)
     base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, size)
     margin = limits.live_margin_percent / 100
     table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
@@ -92,7 +92,7 @@ def _forced(state: State, limits: Limits, now: float) -> Decision | None:
     if limits.switching is not Switching.LIVE or state.off or limits.rollout_in_progress:
         return None
     size = state.grid.batches.size
-    inside = candidates.allowed(limits, state.start_k, size)
+    inside = candidates.allowed(limits, state.start_k, state.grid)
     table = candidates.table_of(state.in_force, size)
     fits = inside[np.minimum(table, state.start_k), np.arange(size)]
     if fits.all():
@@ -125,6 +125,8 @@ def _broken_drafter(state: State, limits: Limits, now: float) -> Decision | Hold
     if limits.on_broken_drafter is OnBrokenDrafter.DISABLE and limits.switching is Switching.LIVE:
         return Decision(Kind.DISABLE, constant(0, size), NO_GAIN, Reason.BROKEN_DRAFTER, found, now)
     least = constant(max(limits.min_k, 1), size)
+    if limits.switching is Switching.RESTART and state.in_force != least:
+        return restarts.to_minimum(state, limits, least, found, now)
     if state.in_force == least or limits.switching is not Switching.LIVE:
         return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
     return Decision(Kind.LIVE, least, NO_GAIN, Reason.BROKEN_DRAFTER, f"{found}; K is held at its minimum", now)

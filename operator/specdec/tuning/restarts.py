@@ -1,54 +1,114 @@
-"""Changing K where only a restart can: decided on a full day, within the user's budget and windows."""
+"""Changing K where only a restart can: decided on a full day, within the user's budget and windows, never in a chase.
+
+A restart may also change the start value. The engine then drafts a shorter block, which is cheaper; how much cheaper is
+the prior's word, because nothing of it can be measured before.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
 from specdec.tuning import candidates, guards
-from specdec.tuning.decisions import Decision, Hold, Kind, Reason
+from specdec.tuning.candidates import Outlook
+from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
+from specdec.tuning.prior import CostTable
 from specdec.tuning.state import State
 
-MOST_TIERS: Final = 4
+Floats = NDArray[np.float64]
+
+MOST_TIERS: Final = 6
 HORIZON_SECONDS: Final = 7 * 86_400.0
+BLOCK_DOUBT: Final = 0.3  # share of what a shorter block is said to save that may be wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A start value, its schedule, and the log time per token of each K under it, shape (K + 1, B)."""
+
+    start_k: int
+    schedule: Schedule
+    log_tpot: Floats
 
 
 def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
-    """A restart with a better start-up schedule, or why not."""
+    """A restart with a better start value and start-up schedule, or why not."""
     hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
     if hold is not None:
         return hold
     seen = candidates.outlook(state)
+    plan = best_plan(state, limits, seen, state.day_load)
     size = seen.log_tpot.shape[1]
-    inside = candidates.allowed(limits, state.start_k, size)
-    better = candidates.tiers(seen, inside, state.day_load, MOST_TIERS)
-    before = candidates.table_of(state.in_force, size)
-    gained = candidates.gain(seen, before, candidates.table_of(better, size), state.day_load)
+    before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
+    saved = _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, plan.start_k)
+    gained = candidates.gain(seen, before, after, state.day_load, candidates.Regime(saved, BLOCK_DOUBT))
     message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {gained.lower_percent:+.1f} % sure"
-    start_k = max(better.ks)
-    proposal = Decision(Kind.RESTART, better, gained, Reason.BETTER_START_VALUE, message, now, start_k=start_k)
-    if gained.lower_percent < limits.min_gain_percent + _move_cost_percent(limits):
-        return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {limits.min_gain_percent:g} % needed", now, proposal)
-    return proposal
+    needed = limits.min_gain_percent + _move_cost_percent(limits)
+    if gained.lower_percent < needed:
+        return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {needed:.1f} % needed", now)
+    schedule, start = plan.schedule, plan.start_k
+    return Decision(Kind.RESTART, schedule, gained, Reason.BETTER_START_VALUE, message, now, start_k=start)
+
+
+def to_minimum(state: State, limits: Limits, least: Schedule, found: str, now: float) -> Decision | Hold:
+    """Restart at the smallest K when the drafter is broken and nothing can be changed live."""
+    hold = guards.first_objection(guards.BEFORE_AN_URGENT_RESTART, state, limits, now)
+    if hold is not None:
+        return Hold(Reason.BROKEN_DRAFTER, f"{found}; {hold.message}", hold.since)
+    none = Gain(0.0, 0.0, 0.0)
+    return Decision(Kind.RESTART, least, none, Reason.BROKEN_DRAFTER, found, now, start_k=max(least.ks))
 
 
 def begun(state: State, decision: Decision, now: float) -> State:
     """`state` after the pods were told to restart."""
-    return replace(state, restarted_at=now, start_k=min(decision.start_k or state.start_k, state.environment.start_k))
+    start = min(decision.start_k or state.start_k, state.environment.start_k)
+    return replace(state, restarted_at=now, start_k=start)
 
 
 def first_schedule(state: State, limits: Limits) -> Schedule:
-    """The prior's tiers with no load known: every batch size counts alike, on a logarithmic scale."""
+    """A start-up schedule from the prior alone, for pods that have yet to start; its largest K is the start value.
+
+    No load is known: every batch size counts alike on a logarithmic scale.
+    """
     seen = candidates.outlook(state)
-    inside = candidates.allowed(limits, state.start_k, seen.log_tpot.shape[1])
-    buckets = np.zeros_like(state.day_load)
-    nodes = seen.grid.nodes[np.linspace(0, seen.grid.nodes.size - 1, buckets.shape[0]).astype(int)]
-    buckets[:, 0], buckets[:, 1] = 1.0, nodes
-    return candidates.tiers(seen, inside, buckets, MOST_TIERS)
+    load = np.zeros_like(state.day_load)
+    nodes = seen.grid.nodes[np.linspace(0, seen.grid.nodes.size - 1, load.shape[0]).astype(int)]
+    load[:, 0], load[:, 1] = 1.0, nodes
+    return best_plan(state, limits, seen, load).schedule
+
+
+def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats) -> Plan:
+    """The start value and tiers of least time per token under `load`; near ties go to the smaller start value."""
+    size = seen.log_tpot.shape[1]
+    best: tuple[float, Plan] | None = None
+    for start in range(max(limits.min_k, 1), min(limits.max_k, state.environment.start_k) + 1):
+        log_tpot = seen.log_tpot - _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, start)
+        inside = candidates.allowed(limits, start, seen.grid)
+        schedule = candidates.tiers(log_tpot, inside, seen.grid, load, MOST_TIERS)
+        cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), load)
+        if best is None or cost < best[0] - candidates.TIE:
+            best = (cost, Plan(max(schedule.ks), schedule, log_tpot))
+    if best is None:
+        raise ValueError(f"no start value lies in {limits.min_k}..{limits.max_k}")
+    return best[1]
+
+
+@lru_cache(maxsize=256)
+def _saved(costs: CostTable, size: int, ks: int, old_start: int, new_start: int) -> Floats:
+    """Shape (K + 1, B): log step time saved by starting at `new_start` instead of `old_start`, by the prior."""
+    batches = np.arange(1.0, size + 1)
+
+    def log_ms(start: int) -> Floats:
+        return np.log([costs.step_ms(min(k, start), batches, start_k=start) for k in range(ks)])
+
+    both = np.arange(ks)[:, None] <= min(old_start, new_start)
+    return np.where(both, log_ms(old_start) - log_ms(new_start), 0.0)
 
 
 def _move_cost_percent(limits: Limits) -> float:

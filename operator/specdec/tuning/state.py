@@ -94,6 +94,7 @@ class State:
     last_at: float | None = None
     fitted_at: float = -np.inf
     changed_at: float = -np.inf
+    alarmed_at: float = -np.inf
     restarted_at: float = -np.inf
     disabled_at: float | None = None
     retries: int = 0
@@ -114,15 +115,22 @@ class State:
         return self.in_force.off
 
 
-def new_state(environment: Environment, prior: Prior, in_force: Schedule | None = None) -> State:
-    """A state that has seen nothing. `in_force`: what the engines start with; None means `start_k` everywhere."""
+def new_state(
+    environment: Environment, prior: Prior, in_force: Schedule | None = None, start_k: int | None = None
+) -> State:
+    """A state that has seen nothing.
+
+    in_force: the engines' start-up schedule; None means `start_k` everywhere.
+    start_k: what the engines were started with; None means the environment's, which is the largest possible.
+    """
+    start = min(start_k or environment.start_k, environment.start_k)
     on = surface.grid(prior.costs, environment.max_num_seqs, environment.start_k)
     belief = surface.ignorant(on)
     return State(
         environment=environment,
         prior=prior,
-        in_force=in_force or constant(environment.start_k, environment.max_num_seqs),
-        start_k=environment.start_k,
+        in_force=in_force or constant(start, environment.max_num_seqs),
+        start_k=start,
         acceptance=acceptance.from_profile(prior.acceptance, prior.acceptance_drafts),
         tried_steps=np.zeros((environment.start_k + 1, BUCKETS)),
         load=np.zeros((BUCKETS, 2)),

@@ -101,7 +101,7 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
     size = seen.log_tpot.shape[1]
     untuned = candidates.table_of(constant(state.environment.start_k, size), size)
     now = candidates.table_of(state.in_force, size)
-    inside = candidates.allowed(limits, state.start_k, size)
+    inside = candidates.allowed(limits, state.start_k, state.grid)
     doubt = candidates.Doubt(1.28, 1.28, limits.live_margin_percent / 100)
     best = candidates.better_table(seen, inside, now, state.day_load, doubt)
     return (

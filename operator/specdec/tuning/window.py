@@ -34,8 +34,8 @@ class Snapshot:
 
     cells: shape (rows, 4), sorted by `keys`: steps, seconds, requests, drafts of pure decode steps.
     keys: shape (rows,), K * BUCKETS + bucket.
-    totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the position
-    before it in drafts that verified this one too (drafts themselves for the first).
+    totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the
+    position before it in drafts that verified this one too (drafts themselves for the first).
     histograms: cumulative counts of the LATENCIES, each followed by the count; `bounds` are their upper ends.
     """
 
@@ -102,8 +102,9 @@ def snapshot(sample: Sample) -> Snapshot | None:
 class _Layout:
     """Where the figures of a page's cells go; equal for all pages with the same cells in the same order.
 
-    decode: rows of pure decode steps, by key. mixed: the others. drafting: K of each cell. place: position of each entry
-    of the accepted tokens, laid end to end. onward: which of those are trials of the next position. further: of the one after that.
+    decode: rows of pure decode steps, by key. mixed: the others. drafting: K of each cell.
+    place, owner: position and cell of each entry of the accepted tokens, laid end to end.
+    onward, further: which of those are trials of the next position, and of the one after that.
     """
 
     keys: NDArray[np.int16]
@@ -128,7 +129,14 @@ def _layout(tags: tuple[int, ...], lengths: tuple[int, ...]) -> _Layout:
     reach = np.minimum(drafting, POSITIONS)[owner]
     place = np.where(place < reach, place, POSITIONS)
     return _Layout(
-        keys[decode].astype(np.int16), decode, np.flatnonzero(mixed), drafting, place, owner, place + 1 < reach, place + 2 < reach
+        keys[decode].astype(np.int16),
+        decode,
+        np.flatnonzero(mixed),
+        drafting,
+        place,
+        owner,
+        place + 1 < reach,
+        place + 2 < reach,
     )
 
 
@@ -182,7 +190,9 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     trials = totals[SCALARS : SCALARS + POSITIONS]
     trials[:] = np.bincount(layout.place + 1, np.where(layout.onward, accepted, 0.0), POSITIONS + 2)[:POSITIONS]
     trials[0] = totals[DRAFTS]
-    totals[SCALARS + POSITIONS : SCALARS + 2 * POSITIONS] = np.bincount(layout.place, accepted, POSITIONS + 1)[:POSITIONS]
+    totals[SCALARS + POSITIONS : SCALARS + 2 * POSITIONS] = np.bincount(layout.place, accepted, POSITIONS + 1)[
+        :POSITIONS
+    ]
     twice = np.bincount(layout.place + 2, np.where(layout.further, accepted, 0.0), POSITIONS + 3)[:POSITIONS]
     twice[:2] = drafts.sum(), drafts[layout.drafting > 1].sum()
     totals[SCALARS + 2 * POSITIONS :] = twice
