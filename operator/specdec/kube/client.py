@@ -22,6 +22,7 @@ from specdec.kube import credentials, errors
 from specdec.kube.kinds import Kind, Name, kind_of, name_of
 
 FIELD_MANAGER: Final = "specdec-operator"
+USER_MANAGER: Final = "kubectl-specdec"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
@@ -100,9 +101,9 @@ class KubeClient:
         return await self._request("update", "PUT", path, body=manifest, content_type=JSON, fenced=fenced)
 
     async def merge(self, kind: Kind, name: Name, patch: Manifest) -> Manifest:
-        """JSON merge patch."""
-        path = kind.path(*_split(name))
-        return await self._request("patch", "PATCH", path, body=patch, content_type=MERGE)
+        """JSON merge patch on behalf of a user: the operator itself only applies."""
+        path, query = kind.path(*_split(name)), {"fieldManager": USER_MANAGER}
+        return await self._request("patch", "PATCH", path, query=query, body=patch, content_type=MERGE)
 
     async def delete(self, kind: Kind, name: Name, uid: str | None = None) -> None:
         """Deletes in the background; no error when it is gone. With `uid` only that very object."""

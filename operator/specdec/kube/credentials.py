@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import kopf
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 # Service account tokens are replaced on disk about hourly; kopf asks again after this long.
 REFRESH_EVERY: Final = timedelta(minutes=10)
@@ -61,3 +61,14 @@ async def for_kopf(found: Configuration) -> kopf.ConnectionInfo:
         private_key_path=found.key_file,
         expiration=datetime.now(UTC) + REFRESH_EVERY,
     )
+
+
+def context_namespace(kubeconfig: Path | None = None, context: str | None = None) -> str | None:
+    """The namespace that the kubeconfig's context names, None where it names none."""
+    try:
+        contexts, current = list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)
+    except (ConfigException, OSError):
+        return None
+    chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else current
+    found = ((chosen or {}).get("context") or {}).get("namespace")
+    return str(found) if found else None

@@ -1,0 +1,63 @@
+"""What commands that read the cluster have in common: their flags, and the resource that they are about."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from specdec.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from specdec.kube.client import KubeClient
+
+Json = dict[str, Any]
+Answer = TypeVar("Answer")
+
+
+def add_flags(parser: argparse.ArgumentParser, *, name: bool) -> None:
+    """--namespace, --kubeconfig and --context, and NAME where the command is about one resource."""
+    if name:
+        parser.add_argument("name", help="name of the SpeculativeDeployment")
+    parser.add_argument("-n", "--namespace", help="namespace [default: that of the kubeconfig's context]")
+    parser.add_argument("--kubeconfig", type=Path, help="kubeconfig [default: $KUBECONFIG or ~/.kube/config]")
+    parser.add_argument("--context", help="context of the kubeconfig")
+
+
+def ask(arguments: argparse.Namespace, question: Callable[[KubeClient], Awaitable[Answer]]) -> Answer:
+    """Run `question` against the cluster; what goes wrong becomes a Failure that names the remedy."""
+    from specdec.kube import errors
+    from specdec.kube.client import KubeClient
+    from specdec.kube.credentials import CredentialsError
+
+    async def run() -> Answer:
+        async with KubeClient.connect(arguments.kubeconfig, arguments.context) as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(run())
+    except CredentialsError as error:
+        raise Failure(str(error)) from error
+    except errors.NotFound as error:
+        raise Failure(f"{error}. Check the name and --namespace; `specdec status -A` lists what exists.") from error
+    except errors.Forbidden as error:
+        raise Failure(f"{error}. Ask for the chart's aggregated view or edit role in that namespace.") from error
+    except errors.KubeError as error:
+        raise Failure(str(error)) from error
+
+
+def namespace_of(arguments: argparse.Namespace) -> str:
+    """The namespace to look in: the flag's, the kubeconfig context's, else `default`."""
+    if arguments.namespace:
+        return str(arguments.namespace)
+    from specdec.kube.credentials import context_namespace
+
+    return context_namespace(arguments.kubeconfig, arguments.context) or "default"
+
+
+def condition(resource: Json, type_: str) -> Json:
+    """A condition of the stored status, empty where there is none."""
+    conditions = resource.get("status", {}).get("conditions", [])
+    return next((found for found in conditions if found["type"] == type_), {})
