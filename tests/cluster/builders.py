@@ -1,8 +1,10 @@
 """Two ways from a Dockerfile to an archive: buildah, which needs neither daemon nor registry, and docker."""
 
+import fcntl
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +44,9 @@ def buildah(dockerfile: Path, context: Path, reference: str, target: Path) -> No
     # the base has Debian's certificates; a machine behind a proxy needs its own
     command += [f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", f"--volume={wheels}:/root/.cache/pip"]
     command += [f"--build-arg=BASE_IMAGE={base}", "--pull-never", f"--file={dockerfile}", f"--tag={reference}"]
-    _logged([*command, str(context)], target.with_suffix(".log"))
+    with (cache_dir() / "buildah" / "builds").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        _logged([*command, str(context)], target.with_suffix(".log"))
     raw = target.with_suffix(".raw")
     raw.unlink(missing_ok=True)
     named = f"oci-archive:{raw}:{reference.rpartition(':')[2]}"
@@ -93,9 +97,12 @@ def _base(store: Sequence[str]) -> str:
 
 
 def _bound(store: Sequence[str]) -> None:
-    """Drop layers of earlier builds once many have piled up; the next build starts from the base again."""
-    if len(run("buildah", *store, "images", "--all", "--quiet").split()) > KEPT_LAYERS:
-        run("buildah", *store, "rmi", "--prune", "--force")
+    """Drop layers of earlier builds once many have piled up, unless another build runs just now."""
+    if len(run("buildah", *store, "images", "--all", "--quiet").split()) <= KEPT_LAYERS:
+        return
+    with (cache_dir() / "buildah" / "builds").open("a") as lock, suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        run("buildah", *store, "rmi", "--prune", check=False)
 
 
 def _logged(command: Sequence[str], log: Path) -> None:
