@@ -78,7 +78,8 @@ def _verify_features(tokens: Floats, knots: Floats) -> Floats:
 
 def _draft_features(k: Floats, batch: Floats) -> Floats:
     """Shape (n, 4); all zero where nothing is drafted."""
-    return (k > 0)[:, None] * np.stack([np.ones_like(batch), batch, k, k * batch], axis=1)
+    drafts = (k > 0).astype(np.float64)
+    return np.stack([drafts, drafts * batch, k, k * batch], axis=1)
 
 
 def _non_negative(features: Floats, wanted: Floats) -> Floats:

@@ -1,0 +1,131 @@
+"""Measure step times of one running engine over K and the number of requests, with traffic of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from specdec.api.schedule import Schedule, constant
+from specdec.engine.live import LiveClient
+from specdec.engine.scrape import ScrapeFailure, Scraper
+from specdec.engine.speculation import Speculation
+from specdec.engine.target import Target
+from specdec.tuning.cost_fit import MeasuredSteps
+from specdec.tuning.samples import Sample
+
+POLL_SECONDS: Final = 0.2
+SETTLE_STEPS: Final = 5
+LEAST_STEPS: Final = 5
+REQUEST_SECONDS: Final = 600.0
+
+
+class CalibrationError(RuntimeError):
+    """The engine cannot be measured; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPlan:
+    """What to measure. seconds: for all of it; steps: enough for one K at one batch size."""
+
+    ks: tuple[int, ...]
+    batches: tuple[int, ...]
+    seconds: float
+    steps: int = 150
+    max_tokens: int = 256
+
+    @property
+    def cells(self) -> int:
+        return len(self.ks) * len(self.batches)
+
+
+class Calibration:
+    """Drives one engine through a plan. progress: called after each of `plan.cells` measurements."""
+
+    def __init__(
+        self, target: Target, model: str, plan: CalibrationPlan, *, live: LiveClient,
+        scraper: Scraper, progress: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._target, self._model, self._plan, self._progress = target, model, plan, progress
+        self._live, self._scraper = live, scraper
+        self._deadline = time.monotonic() + plan.seconds
+        self._left = plan.cells
+
+    async def run(self, before: Speculation) -> tuple[MeasuredSteps, ...]:
+        """All measurements, the schedule found before put back in force. Raises CalibrationError, EngineError."""
+        found: list[MeasuredSteps] = []
+        try:
+            for batch in self._plan.batches:
+                async with self._traffic(batch):
+                    for k in self._plan.ks:
+                        found += await self._measure(k, before.limits.max_batch)
+        finally:
+            await self._put(before.schedule.schedule(before.limits.max_batch))
+        return tuple(found)
+
+    async def sample(self) -> Sample:
+        (answer,) = await self._scraper.scrape([self._target])
+        if isinstance(answer, ScrapeFailure):
+            raise CalibrationError(f"{answer.pod}: {answer.message}")
+        return answer
+
+    async def _put(self, schedule: Schedule) -> None:
+        seen = await self._live.get(self._target)
+        await self._live.put(self._target, schedule, revision=seen.schedule.revision + 1)
+
+    async def _measure(self, k: int, max_batch: int) -> Sequence[MeasuredSteps]:
+        await self._put(constant(k, max_batch))
+        seconds = max(0.0, self._deadline - time.monotonic()) / max(self._left, 1)
+        self._left -= 1
+        before = await self._after(await self.sample(), k, SETTLE_STEPS, seconds / 2)
+        after = await self._after(before, k, self._plan.steps, seconds / 2)
+        self._progress()
+        steps, step_seconds, requests = (a - b for a, b in zip(_decode(after, k), _decode(before, k), strict=True))
+        if steps < LEAST_STEPS:
+            return ()
+        return (MeasuredSteps(k, requests / steps, step_seconds / steps * 1e3, steps),)
+
+    async def _after(self, since: Sample, k: int, steps: int, seconds: float) -> Sample:
+        """The counters once `steps` more were made, or `seconds` are over."""
+        deadline = time.monotonic() + seconds
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            now = await self.sample()
+            if _decode(now, k)[0] - _decode(since, k)[0] >= steps or time.monotonic() > deadline:
+                return now
+
+    @contextlib.asynccontextmanager
+    async def _traffic(self, requests: int) -> AsyncIterator[None]:
+        """`requests` under way at any time, until the block ends."""
+        clients = [asyncio.create_task(self._client(number)) for number in range(requests)]
+        try:
+            yield
+            for client in clients:
+                if client.done():
+                    client.result()
+        finally:
+            for client in clients:
+                client.cancel()
+            await asyncio.gather(*clients, return_exceptions=True)
+
+    async def _client(self, number: int) -> None:
+        headers = {"Authorization": f"Bearer {self._target.api_key}"} if self._target.api_key else {}
+        async with httpx.AsyncClient(base_url=self._target.url, timeout=REQUEST_SECONDS, headers=headers) as http:
+            for turn in itertools.count():
+                prompt = f"Request {number}, turn {turn}: tell a long story about the number {number * 1009 + turn}."
+                body = {"model": self._model, "prompt": prompt, "max_tokens": self._plan.max_tokens, "temperature": 0}
+                answer = await http.post("/v1/completions", json=body | {"ignore_eos": True})
+                if answer.status_code != httpx.codes.OK:
+                    raise CalibrationError(f"a request was answered with {answer.status_code}: {answer.text[:200]}")
+
+
+def _decode(sample: Sample, k: int) -> tuple[float, float, float]:
+    """Steps, their seconds and requests, of decode steps under `k`."""
+    cells = [cell for cell in sample.cells if cell.k == k and not cell.mixed]
+    return sum(c.steps for c in cells), sum(c.step_seconds for c in cells), sum(c.requests for c in cells)
