@@ -126,11 +126,9 @@ def main() -> int:
         told = server.speculation()
         found = [measure(server, k, batch) for batch in BATCHES for k in KS]
     for seen in found:
-        accepted = " ".join(f"{rate:.2f}" for rate in seen.accepted)
-        print(
-            speed=f"{seen.step_ms:7.2f} ms/step {seen.tokens_per_second:8.1f} tokens/s"
-            f"K={seen.k} B={seen.batch:3d} {speed}  {rates}"
-        )
+        rates = " ".join(f"{rate:.2f}" for rate in seen.accepted)
+        speed = f"{seen.step_ms:7.2f} ms/step {seen.tokens_per_second:8.1f} tokens/s"
+        print(f"K={seen.k} B={seen.batch:3d} {speed}  {rates}")
     wrong = [*faults(found), *(f"{w['reason']}: {w['message']}" for w in told["warnings"])]
     result = {"engine": told["engine"], "measured": [asdict(seen) for seen in found], "faults": wrong}
     (ROOT / "build").mkdir(exist_ok=True)
