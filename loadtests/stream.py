@@ -92,9 +92,11 @@ class Answer:
         if error is not None:
             message = error.get("message") if isinstance(error, dict) else error
             raise RequestError(Kind.STREAM_ERROR, str(message))
+        before = self.output_tokens or 0
         if usage:
             self._usage(usage)
-        if choices and _has_output(choices[0]):
+        # a token that is half a character makes no text yet; usage per chunk shows that it came all the same
+        if choices and (_has_output(choices[0]) or (self.output_tokens or 0) > before):
             self.moments.append(at)
             self.totals.append(self.output_tokens or 0)
 

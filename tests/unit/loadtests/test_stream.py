@@ -50,6 +50,13 @@ def test_usage_in_each_chunk_shows_the_tokens_of_each_step() -> None:
     assert read(*lines, (LAST, 108.0), (DONE, 108.0)).measured().chunk_tokens == (1, 3, 2, 1)
 
 
+def test_a_token_that_makes_no_text_yet_counts_where_usage_shows_it() -> None:
+    lines = [(chunk(text, usage=usage(n)), 100.0 + n) for n, text in ((1, "w"), (4, ""), (7, ""))]
+    measured = read(*lines, (LAST, 108.0), (DONE, 108.0)).measured()
+    assert measured.chunk_tokens == (1, 3, 3)
+    assert measured.e2el_ms == pytest.approx(7000)
+
+
 def test_one_token_has_no_time_per_output_token() -> None:
     one = b"data: " + json.dumps({"choices": [], "usage": usage(1)}).encode() + b"\n"
     assert read((chunk(), 100.1), (one, 100.1), (DONE, 100.1)).measured().tpot_ms is None
