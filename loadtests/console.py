@@ -12,8 +12,9 @@ from rich.table import Table
 
 from loadtests.failures import REMEDY, Kind
 from loadtests.generator.job import Progress as Report
+from loadtests.groups import Group
 from loadtests.plan import Plan
-from loadtests.summary import LATE_SHARE, Group, Summary
+from loadtests.summary import LATE_SHARE, Summary
 from loadtests.verdict import Comparison, Finding, show
 
 

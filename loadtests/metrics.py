@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from loadtests.groups import PERCENTILES, Group
 from loadtests.stats import Estimate
-from loadtests.summary import PERCENTILES, Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.groups import is_good
 from loadtests.plan import Objectives
 from loadtests.records import CounterWindow, RunFolderError, read_requests, write_json, write_rows
-from loadtests.summary import is_good, summarise, summary_dict, write_summary
+from loadtests.summary import summarise, summary_dict, write_summary
 from tests.unit.loadtests.builders import punctual, record, run_folder
 
 
