@@ -26,6 +26,7 @@ EVERYTHING: dict[str, Any] = {
     "dashboards": {"enabled": True},
     "networkPolicy": {"apiServerCIDRs": ["10.0.0.1/32"], "metricsFrom": [{"namespaceSelector": {}}]},
     "loadTest": {"enabled": True, "targets": ["auto=http://a:8000"], "workers": 2, "apiKeySecret": {"name": "keys"}},
+    "calibrate": {"enabled": True, "resource": "probe", "apiKeySecret": {"name": "keys"}, "resultsClaim": "disk"},
 }
 
 

@@ -4,7 +4,7 @@
 {{- printf "%s-%s-%s" (include "specdec-operator.fullname" .root | trunc 40 | trimSuffix "-") .kind ($parts | toJson | sha256sum | trunc 8) }}
 {{- end }}
 
-{{/* A Job around one container: (dict "root" $ "name" .. "component" .. "pods" 1 "retries" 0 "deadlineSeconds" .. "container" (its own fields) "volumes" ..)
+{{/* A Job around one container: (dict "root" $ "name" .. "component" .. "pods" 1 "retries" 0 "deadlineSeconds" .. "namespace" (the release's if left out) "container" (its own fields) "volumes" ..)
      No time to live: Helm would make a Job that is gone again at the next upgrade, and with it another run. */}}
 {{- define "specdec-operator.job" -}}
 {{- $root := .root }}
@@ -12,7 +12,7 @@ apiVersion: batch/v1
 kind: Job
 metadata:
   name: {{ .name }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ default $root.Release.Namespace .namespace }}
   labels:
     {{- include "specdec-operator.labels" (dict "root" $root "component" .component) | nindent 4 }}
 spec:
