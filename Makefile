@@ -156,6 +156,13 @@ engine-env: $(UV) ## Install real vLLM for CPU into the cache; print its folder
 test-engine: setup $(UV) ## The vLLM plugin on real vLLM, on the CPU
 	@UV=$(UV) $(PYTEST) tests/engine
 
+.PHONY: bench-simulator bench-scrape
+bench-simulator: setup ## Streams that the simulator carries on one core: CPU, memory, whether its clock keeps up
+	@$(PY) -m tests.bench.simulator
+
+bench-scrape: setup ## What reading and parsing metrics pages costs the operator
+	@$(PY) -m tests.bench.scrape
+
 .PHONY: bench-counters
 bench-counters: setup ## What the exact counters cost an engine step
 	@PYTHONPATH=.:images/vllm $(PY) -m tests.engine.bench_counters
@@ -176,3 +183,7 @@ bench-loadtest: setup ## Streamed tokens per core of the load generator, beside 
 .PHONY: test-gpu
 test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs (GPUS=4) and the weights
 	@PYTHONPATH=. $(PY) -m tests.engine.gpu
+
+.PHONY: bench-closed-loop
+bench-closed-loop: setup $(UV) ## Auto against every constant K on real vLLM: hours, resumable; writes docs/closed-loop.md
+	@UV=$(UV) PYTHONPATH=.:images/vllm:operator $(PY) -m tests.engine.closed_loop.run $(ARGS)

@@ -1,9 +1,11 @@
-"""Read the metrics pages of many pods at once, bounded in number, time and size."""
+"""Read the metrics pages of many pods at once, bounded in number, time and size.
+
+By aiohttp, which needs a seventh of the CPU that httpx needs for a page (0.12 against 0.89 ms).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,17 +13,16 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Final, Self
 
-import httpx
+import aiohttp
 
 from specdec.engine.page import InvalidPage, parse
 from specdec.engine.target import Target
 from specdec.tuning.samples import Sample
 
 METRICS_PATH: Final = "/metrics"
-# With many requests in flight an httpx pool spends most of its time on itself: 6.2 ms each at 64, 0.9 ms at 8.
-IN_FLIGHT_PER_CLIENT: Final = 8
 # An engine may close an idle connection after five seconds; a request must not meet it half closed.
 KEEPALIVE_SECONDS: Final = 3.0
+HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "specdec"}
 
 
 class ScrapeReason(StrEnum):
@@ -45,11 +46,11 @@ class ScrapeFailure:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeLimits:
-    """timeout_seconds: for one page, connection included. clients: each carries up to IN_FLIGHT_PER_CLIENT requests."""
+    """timeout_seconds: for one page, connection included. in_flight: pages read at the same time."""
 
     timeout_seconds: float = 5.0
     page_bytes: int = 2 * 1024 * 1024
-    clients: int = 4
+    in_flight: int = 32
 
 
 class _Failed(Exception):
@@ -66,29 +67,20 @@ class Scraper:
     now: seconds since the epoch, the `at` of the samples.
     """
 
-    def __init__(
-        self,
-        limits: ScrapeLimits | None = None,
-        *,
-        now: Callable[[], float] = time.time,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, limits: ScrapeLimits | None = None, *, now: Callable[[], float] = time.time) -> None:
         self._limits = limits or ScrapeLimits()
         self._now = now
-        context = ssl.create_default_context()
-        self._clients = [_client(context, transport, self._limits) for _ in range(self._limits.clients)]
-        self._free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
-        for _ in range(IN_FLIGHT_PER_CLIENT):
-            for client in self._clients:
-                self._free.put_nowait(client)
+        self._free = asyncio.Semaphore(self._limits.in_flight)
+        self._session: aiohttp.ClientSession | None = None
 
     async def scrape(self, targets: Sequence[Target]) -> tuple[Sample | ScrapeFailure, ...]:
         """One answer per target, in their order. Never raises for what a pod does."""
-        return tuple(await asyncio.gather(*(self._scrape_one(target) for target in targets)))
+        session = self._opened()
+        return tuple(await asyncio.gather(*(self._scrape_one(session, target) for target in targets)))
 
     async def aclose(self) -> None:
-        for client in self._clients:
-            await client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,35 +90,46 @@ class Scraper:
     ) -> None:
         await self.aclose()
 
-    async def _scrape_one(self, target: Target) -> Sample | ScrapeFailure:
-        client = await self._free.get()
-        try:
-            async with asyncio.timeout(self._limits.timeout_seconds):
-                body = await self._read(client, target)
-            return self._sample(target, body)
-        except _Failed as failed:
-            return ScrapeFailure(target.pod, failed.reason, str(failed))
-        except InvalidPage as error:
-            return ScrapeFailure(target.pod, ScrapeReason.INVALID_PAGE, str(error))
-        except (TimeoutError, httpx.TimeoutException):
-            message = f"no complete metrics page within {self._limits.timeout_seconds:g} s"
-            return ScrapeFailure(target.pod, ScrapeReason.TIMED_OUT, message)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return ScrapeFailure(target.pod, ScrapeReason.UNREACHABLE, f"{type(error).__name__}: {error}")
-        finally:
-            self._free.put_nowait(client)
+    def _opened(self) -> aiohttp.ClientSession:
+        """Opened on first use: a session belongs to a running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limits.in_flight, keepalive_timeout=KEEPALIVE_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=self._limits.timeout_seconds),
+                headers=HEADERS,
+                # What nobody asked to be packed is not unpacked: its size would show too late.
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
 
-    async def _read(self, client: httpx.AsyncClient, target: Target) -> bytes:
+    async def _scrape_one(self, session: aiohttp.ClientSession, target: Target) -> Sample | ScrapeFailure:
+        async with self._free:
+            try:
+                return self._sample(target, await self._read(session, target))
+            except _Failed as failed:
+                return ScrapeFailure(target.pod, failed.reason, str(failed))
+            except InvalidPage as error:
+                return ScrapeFailure(target.pod, ScrapeReason.INVALID_PAGE, str(error))
+            except TimeoutError:
+                message = f"no complete metrics page within {self._limits.timeout_seconds:g} s"
+                return ScrapeFailure(target.pod, ScrapeReason.TIMED_OUT, message)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                return ScrapeFailure(target.pod, ScrapeReason.UNREACHABLE, f"{type(error).__name__}: {error}"[:500])
+
+    async def _read(self, session: aiohttp.ClientSession, target: Target) -> bytes:
         body = bytearray()
-        async with client.stream("GET", target.url + METRICS_PATH) as response:
-            if response.status_code != httpx.codes.OK:
-                raise _Failed(ScrapeReason.HTTP_STATUS, f"{METRICS_PATH} answered {response.status_code}")
-            if response.headers.get("content-encoding", "identity") != "identity":
+        async with session.get(target.url + METRICS_PATH, allow_redirects=False) as response:
+            if response.status != 200:
+                raise _Failed(ScrapeReason.HTTP_STATUS, f"{METRICS_PATH} answered {response.status}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise _Failed(ScrapeReason.INVALID_PAGE, "the page is compressed though that was not asked for")
-            # Raw, so that nothing is unpacked before its size is known.
-            async for chunk in response.aiter_raw():
+            async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > self._limits.page_bytes:
+                    # Closed, not drained: the rest may never end.
+                    response.close()
                     raise _Failed(ScrapeReason.TOO_LARGE, f"the page exceeds {self._limits.page_bytes} bytes")
         return bytes(body)
 
@@ -141,15 +144,3 @@ class Scraper:
             cells=page.cells,
             schedule_revision=page.schedule_revision,
         )
-
-
-def _client(
-    context: ssl.SSLContext, transport: httpx.AsyncBaseTransport | None, limits: ScrapeLimits
-) -> httpx.AsyncClient:
-    pool = httpx.Limits(max_connections=IN_FLIGHT_PER_CLIENT, keepalive_expiry=KEEPALIVE_SECONDS)
-    return httpx.AsyncClient(
-        transport=transport or httpx.AsyncHTTPTransport(verify=context, limits=pool, retries=1),
-        timeout=limits.timeout_seconds,
-        headers={"Accept-Encoding": "identity", "User-Agent": "specdec"},
-        follow_redirects=False,
-    )
