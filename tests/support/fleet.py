@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from specdec.api import names
+from specdec.engine.target import Target
 from tests.support.apiserver import ApiServer
 
 Json = dict[str, Any]
@@ -48,6 +49,10 @@ class PodProcess:
     @property
     def url(self) -> str:
         return f"http://{self.address}:{names.HTTP_PORT}"
+
+    def target(self) -> Target:
+        """For `specdec.engine`."""
+        return Target(self.name, self.name, self.url, control_token=self.token_file.read_text())
 
     def get(self, path: str) -> Json:
         """JSON of the engine's live endpoint."""
@@ -84,9 +89,11 @@ class Fleet:
             pod.process.wait()
         self._folder.cleanup()
 
-    def follow(self) -> None:
+    def follow(self, only: str | None = None) -> None:
         """Make the pods what the Deployments ask for: old templates go, new ones come, all ready at the end."""
         for deployment in self._list("deployments"):
+            if only not in (None, deployment["metadata"]["name"]):
+                continue
             template = json.dumps(deployment["spec"]["template"], sort_keys=True)
             mine = [p for p in self.pods.values() if p.name.startswith(deployment["metadata"]["name"] + "-pod-")]
             wanted = deployment["spec"].get("replicas", 1)

@@ -42,7 +42,7 @@ def limits_of(
         switching=switching(resource, known, pods),
         constraints=_constraints(spec.tuning.objective),
         min_gain_percent=float(spec.tuning.min_gain_percent),
-        window_seconds=parse_seconds(spec.tuning.window),
+        live_cooldown_seconds=parse_seconds(spec.tuning.cooldown),
         min_drafts=spec.tuning.min_drafts,
         disruption=disruption(spec.tuning.disruption, restarts, now),
         on_broken_drafter=tuning.OnBrokenDrafter(spec.tuning.on_broken_drafter.value),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from specdec import tuning
+from specdec.api.quantities import parse_seconds
 from specdec.api.resource import SpeculativeDeployment
 from specdec.api.schedule import Schedule, constant
 from specdec.controllers.accepting import accepted_with, judged, outdone
@@ -37,7 +38,8 @@ def ticked(
     chance: float,
 ) -> Outcome:
     """Learn from `seen`, then decide within `limits`, which the caller has just read from fresh state."""
-    state = tuning.observe(tuner or restored(resource, checkpoint), seen.samples, now)
+    window = parse_seconds(resource.spec.tuning.window)
+    state = tuning.observe(tuner or restored(resource, checkpoint), seen.samples, now, window)
     latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 TOKEN_BYTES: Final = 32
 LOOK_AGAIN_SECONDS: Final = 600.0
+# A pod that cannot mount a missing Secret says so in an event only, which nobody watches.
+LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,11 @@ class Tokens:
     client: KubeClient
     children: Children
 
-    async def ensure(self, resource: SpeculativeDeployment, standing: Standing) -> None:
-        """Read the Secret now and then, and make it where it is missing."""
+    async def ensure(self, resource: SpeculativeDeployment, standing: Standing, *, pods_wait: bool = False) -> None:
+        """Read the Secret now and then, sooner while `pods_wait`, and make it where it is missing."""
         clock = asyncio.get_running_loop().time()
-        if standing.token is not None and clock - standing.token_at < LOOK_AGAIN_SECONDS:
+        age = LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS if pods_wait else LOOK_AGAIN_SECONDS
+        if standing.token is not None and clock - standing.token_at < age:
             return
         found = await self._read(resource.namespace, names.control_secret(resource.name), names.CONTROL_TOKEN_KEY)
         standing.token = found or await self._make(resource)
@@ -51,7 +54,7 @@ class Tokens:
 
     def doubt(self, standing: Standing) -> None:
         """An engine refused the token: read the Secret again before the next exchange."""
-        standing.token_at = float("-inf")
+        standing.token = None
 
     async def _make(self, resource: SpeculativeDeployment) -> str | None:
         token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -23,7 +23,7 @@ from specdec.controllers.metrics import Metrics
 from specdec.controllers.rollout import rolling
 from specdec.controllers.standing import Standing
 from specdec.controllers.tick import Outcome, saved, ticked
-from specdec.controllers.tokens import Tokens
+from specdec.controllers.tokens import LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS, Tokens
 from specdec.engine.errors import Unauthorized
 from specdec.engine.target import Target
 from specdec.kube.cache import Cache, Seen
@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 # What was learned since is lost with the process; a resource without traffic learns nothing and saves nothing.
 SAVE_EVERY_SECONDS: Final = 600.0
+SHORTEST_PAUSE_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -54,16 +55,19 @@ class Tuner:
     async def ask(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> Again:
         """Begin a round if it is time for one; when to look again."""
         serving, clock = pods.serving(seen.pods), _clock()
+        pods_wait = len(serving) < len(seen.pods)
         if not serving:
-            standing.seen = Round(self.now(), asked=0)
-            standing.known = {}
-            return Again()
+            standing.seen, standing.known = Round(self.now(), asked=0), {}
+            if not pods_wait:
+                return Again()
+            await self.tokens.ensure(resource, standing, pods_wait=True)
+            return Again(LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS)
         if standing.talk is None and clock >= standing.due:
-            await self._need_token(resource, standing, [pods.incarnation(pod) for pod in serving])
+            await self.tokens.ensure(resource, standing, pods_wait=pods_wait)
             targets = [pods.target(pod, standing.token, standing.api_key) for pod in serving]
             standing.due = clock + resource.spec.monitoring.scrape_interval_seconds
             self._begin(_name(resource), standing, targets)
-        return Again(max(standing.due - clock, 0.05))
+        return Again(max(standing.due - clock, SHORTEST_PAUSE_SECONDS))
 
     def tick(
         self, resource: SpeculativeDeployment, standing: Standing, seen: Seen, checkpoint: Checkpoint
@@ -137,10 +141,6 @@ class Tuner:
             self.metrics.live_failures.labels(name.namespace, name.name, type(error).__name__).inc()
             if isinstance(error, Unauthorized):
                 self.tokens.doubt(standing)
-
-    async def _need_token(self, resource: SpeculativeDeployment, standing: Standing, incarnations: list[str]) -> None:
-        if standing.token is None or any(incarnation not in standing.known for incarnation in incarnations):
-            await self.tokens.ensure(resource, standing)
 
     def _with_learned(self, standing: Standing, outcome: Outcome) -> Outcome:
         """Store what was learned now and then, but only where something was."""
