@@ -10,6 +10,7 @@ from loadtests.report import card
 from loadtests.report.data import View, latencies, tokens_per_chunk
 from loadtests.report.style import INK, RC, REFERENCE, WIDTH_INCHES, Look, bare
 
+_CURVE_POINTS = 250
 _METRICS = (("ttft_ms", "ttftMs", "Time to first token"), ("tpot_ms", "tpotMs", "Time per output token"))
 
 
@@ -23,8 +24,9 @@ def latency_figure(view: View, look: Look) -> Figure | None:
         figure = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
         for axes, (metric, objective, title) in zip(figure.subplots(1, 2), _METRICS, strict=True):
             for name, values in found[metric].items():
-                share = 100.0 * np.arange(1, values.size + 1) / values.size
-                (line,) = axes.step(values, share, where="post", **look.line(name))
+                share = np.linspace(0.0, 100.0, min(values.size, _CURVE_POINTS) + 1)[1:]
+                shown = np.percentile(values, share, method="inverted_cdf")
+                (line,) = axes.step(shown, share, where="post", **look.line(name))
                 line.set_gid(f"data-latency-{metric}-{name}")
             if objective in objectives:
                 axes.axvline(objectives[objective], color=REFERENCE, linestyle=(0, (2, 2)), linewidth=1)
