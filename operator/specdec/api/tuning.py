@@ -155,13 +155,13 @@ class Tuning(Model):
     objective: Objective = Objective()
     """What is maximised, and within which latency targets."""
     min_gain_percent: Annotated[int, Field(ge=0, le=50)] = 3
-    """Gain that a restart must promise at the lower confidence bound. A live change needs a sixth of it."""
-    window: Duration = "1h"
-    """Half-life of what the tuner remembers."""
-    cooldown: Duration = "5m"
-    """Shortest time between two changes of K."""
+    """Gain that a restart must promise at the lower confidence bound. Live changes need far less."""
+    window: Duration = "1m"
+    """Half-life of the figures in status and of the drafts for minDrafts. What was learned fades by itself."""
+    cooldown: Duration = "20s"
+    """Shortest time between two live changes of K. Restarts are bounded by `disruption`."""
     min_drafts: Annotated[int, Field(ge=1, le=1000000000)] = 1000
-    """Drafts that must have been seen before anything is decided."""
+    """Drafts that `window` must hold before anything is decided."""
     disruption: Disruption = Disruption()
     """What tuning may cost in restarts."""
     on_broken_drafter: BrokenDrafter = BrokenDrafter.DISABLE

@@ -158,10 +158,12 @@ def gain(seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime 
     return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
 
 
-def assurance(seen: Outlook, before: Ints, after: Ints, load: Floats) -> tuple[float, float]:
-    """Mean gain in log units, and how many standard deviations of the estimates it lies above zero."""
-    mean, sd, _ = _contrast(seen, before, after, load, None)
-    return mean, mean / max(sd, 1e-6)
+def assurance(
+    seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None = None
+) -> tuple[float, float]:
+    """Mean gain and the standard deviation of its estimate, log units; what traffic may do later is left out."""
+    mean, sd, _ = _contrast(seen, before, after, load, regime)
+    return mean, max(sd, 1e-6)
 
 
 def _contrast(

@@ -63,7 +63,6 @@ class Limits:
 
     min_k, max_k: the user's bounds of num_speculative_tokens, both inclusive.
     min_gain_percent: least sure gain for a restart. live_margin_percent: the same for a live change.
-    window_seconds: span of samples that status figures and guards look at.
     cooldown_seconds: least time between two restarts; live changes wait `live_cooldown_seconds`.
     min_drafts: drafts that must have been seen inside the window before anything is decided.
     graph_capture_tokens: the engine's CUDA graph limit in tokens per step; None when there is none or it is unknown.
@@ -80,7 +79,6 @@ class Limits:
     constraints: tuple[Constraint, ...] = ()
     min_gain_percent: float = 3.0
     live_margin_percent: float = 0.1
-    window_seconds: float = 300.0
     cooldown_seconds: float = 86_400.0
     live_cooldown_seconds: float = 20.0
     min_drafts: int = 500

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, costing, surface
+from specdec.tuning import acceptance, costing, surface, verdicts
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -44,11 +44,14 @@ BROKEN_DRAFTS: Final = 200.0
 IDENTITY_TOLERANCE: Final = 0.10
 
 
-def observe(state: State, samples: Iterable[Sample], now: float) -> State:
+def observe(
+    state: State, samples: Iterable[Sample], now: float, window_seconds: float = RECENT_HALF_LIFE_SECONDS
+) -> State:
     """`state` after one round of scrapes.
 
     samples: at most one per pod, in any order; a pod whose scrape failed is left out. Counters that fell, engines that
     restarted and figures that are no counts are dropped; the pod's next interval starts at this sample.
+    window_seconds: half-life of `State.recent`.
     """
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
     intervals: dict[str, Interval] = {}
@@ -63,7 +66,7 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
         if interval is not None:
             intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
-    state = _forget(state, now)
+    state = _forget(state, now, window_seconds)
     state = replace(
         state,
         pods=pods,
@@ -76,17 +79,17 @@ def observe(state: State, samples: Iterable[Sample], now: float) -> State:
         state = _learn(state, interval)
     if intervals:
         state = replace(state, acceptance=acceptance.watch_for_drift(state.acceptance, remembered))
-    return _refit(_watch_drafter(_learn_costs(state, intervals), now), now)
+    return verdicts.judge(_refit(_watch_drafter(_learn_costs(state, intervals), now), now), now)
 
 
-def _forget(state: State, now: float) -> State:
+def _forget(state: State, now: float, window_seconds: float) -> State:
     elapsed = max(now - state.last_at, 0.0) if state.last_at is not None else 0.0
     if elapsed == 0.0:
         return replace(state, last_at=now)
     return replace(
         state,
         last_at=now,
-        recent=state.recent.faded(0.5 ** (elapsed / RECENT_HALF_LIFE_SECONDS)),
+        recent=state.recent.faded(0.5 ** (elapsed / window_seconds)),
         acceptance=acceptance.forget(state.acceptance, elapsed),
         belief=surface.elapse(state.belief, elapsed),
         tried_steps=state.tried_steps * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),

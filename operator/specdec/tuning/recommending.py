@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from specdec.api.schedule import Schedule, constant
-from specdec.tuning import candidates, guards, learning, restarts, verdicts
-from specdec.tuning.candidates import Doubt
+from specdec.tuning import candidates, constraints, guards, learning, restarts, verdicts
+from specdec.tuning.candidates import Doubt, Ints, Outlook
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.state import State
@@ -59,29 +59,38 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     if hold is not None:
         return hold
     seen = candidates.outlook(state)
-    size = seen.log_tpot.shape[1]
     inside = candidates.allowed(limits, state.start_k, state.grid)
-    base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, size)
+    base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, inside.shape[1])
+    inside = constraints.within_targets(inside, seen, limits, state, base)
     margin = limits.live_margin_percent / 100
     table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
-    mean, assured = candidates.assurance(seen, base, table, state.load)
-    if mean > margin and assured > (AFTER_TRIAL if state.trial is not None else ACT):
+    mean, sd = candidates.assurance(seen, base, table, state.load)
+    if mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT):
         gained = candidates.gain(seen, base, table, state.load)
         message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
         return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
+    if constraints.broken(state, inside, base):
+        return _within_targets(state, seen, base, table, now)
     if state.trial is not None:
         back = candidates.as_schedule(base)
         return Decision(Kind.LIVE, back, NO_GAIN, Reason.TRIAL_ENDED, "the trial found nothing better", now)
-    returned = verdicts.take_back(state, now)
-    if returned is not None:
-        return returned
-    trial = learning.promising(state, seen, base, table, now) if mean > margin else None
-    trial = trial or learning.worthwhile(state, seen, inside, base, now, chance=chance)
-    return trial if trial is not None else _nothing_better(state, mean, now)
+    return (
+        verdicts.take_back(state, now)
+        or (learning.promising(state, seen, base, table, now) if mean > margin else None)
+        or learning.worthwhile(state, seen, inside, base, now, chance=chance)
+        or _nothing_better(state, mean, constraints.nearest_miss(state, limits, seen, base), now)
+    )
 
 
-def _nothing_better(state: State, mean: float, now: float) -> Hold:
+def _within_targets(state: State, seen: Outlook, base: Ints, table: Ints, now: float) -> Decision:
+    gained, message = candidates.gain(seen, base, table, state.load), "steps longer than a latency target allows"
+    return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.CONSTRAINT_AT_RISK, message, now)
+
+
+def _nothing_better(state: State, mean: float, missed: str | None, now: float) -> Hold:
     since = max(state.changed_at, state.first_at if state.first_at is not None else now)
+    if missed is not None:
+        return Hold(Reason.CONSTRAINT_AT_RISK, missed, since)
     if mean > 0.002:
         return Hold(Reason.GAIN_UNCERTAIN, f"a gain of {100 * mean:.1f} % is likely, but not sure", since)
     return Hold(Reason.GAIN_TOO_SMALL, "no schedule is better than the one in force by more than the margin", since)
@@ -112,24 +121,32 @@ def _broken_drafter(state: State, limits: Limits, now: float) -> Decision | Hold
     """Off after a minute below the threshold; a short try again after an hour, then rarer."""
     size = state.grid.batches.size
     if state.off:
-        wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
-        since = state.disabled_at if state.disabled_at is not None else now
-        if now - since < wait:
-            return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)
-        again = constant(max(limits.min_k, 1), size)
-        return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, "see whether the drafter fits now", now)
+        return _retry(state, limits, now)
     if state.broken_since is None or now - state.broken_since < BROKEN_FOR_SECONDS:
         return None
     trials, accepted = state.position1
     found = f"the drafter's first token is accepted in {100 * accepted / trials:.0f} % of drafts; it does not fit"
-    if limits.on_broken_drafter is OnBrokenDrafter.DISABLE and limits.switching is Switching.LIVE:
-        return Decision(Kind.DISABLE, constant(0, size), NO_GAIN, Reason.BROKEN_DRAFTER, found, now)
     least = constant(max(limits.min_k, 1), size)
     if limits.switching is Switching.RESTART and state.in_force != least:
         return restarts.to_minimum(state, limits, least, found, now)
-    if state.in_force == least or limits.switching is not Switching.LIVE:
-        return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
-    return Decision(Kind.LIVE, least, NO_GAIN, Reason.BROKEN_DRAFTER, f"{found}; K is held at its minimum", now)
+    if limits.switching is Switching.LIVE and limits.on_broken_drafter is OnBrokenDrafter.DISABLE:
+        return Decision(Kind.DISABLE, constant(0, size), NO_GAIN, Reason.BROKEN_DRAFTER, found, now)
+    if limits.switching is Switching.LIVE and state.in_force != least:
+        message = f"{found}; K is held at its minimum"
+        return Decision(Kind.LIVE, least, NO_GAIN, Reason.BROKEN_DRAFTER, message, now)
+    return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
+
+
+def _retry(state: State, limits: Limits, now: float) -> Decision | Hold:
+    """Speculation is off: a short try after an hour, then rarer and rarer."""
+    wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
+    since = state.disabled_at if state.disabled_at is not None else now
+    if now - since < wait:
+        return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)
+    if limits.switching is not Switching.LIVE:
+        return Hold(Reason.SWITCHING_UNAVAILABLE, "speculation is off and no engine can switch it on live", since)
+    again = constant(max(limits.min_k, 1), state.grid.batches.size)
+    return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, "see whether the drafter fits now", now)
 
 
 def acted(state: State, decision: Decision, now: float) -> State:

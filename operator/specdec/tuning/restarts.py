@@ -24,6 +24,7 @@ from specdec.tuning.state import State
 Floats = NDArray[np.float64]
 
 MOST_TIERS: Final = 6
+ONE_SIDED_90: Final = 1.2816
 HORIZON_SECONDS: Final = 7 * 86_400.0
 BLOCK_DOUBT: Final = 0.3  # share of what a shorter block is said to save that may be wrong
 
@@ -47,10 +48,13 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     size = seen.log_tpot.shape[1]
     before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
     saved = _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, plan.start_k)
-    gained = candidates.gain(seen, before, after, state.day_load, candidates.Regime(saved, BLOCK_DOUBT))
-    message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {gained.lower_percent:+.1f} % sure"
+    regime = candidates.Regime(saved, BLOCK_DOUBT)
+    gained = candidates.gain(seen, before, after, state.day_load, regime)
+    mean, sd = candidates.assurance(seen, before, after, state.day_load, regime)
+    sure = 100.0 * float(np.expm1(mean - ONE_SIDED_90 * sd))
+    message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {sure:+.1f} % sure"
     needed = limits.min_gain_percent + _move_cost_percent(limits)
-    if gained.lower_percent < needed:
+    if sure < needed:
         return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {needed:.1f} % needed", now)
     schedule, start = plan.schedule, plan.start_k
     return Decision(Kind.RESTART, schedule, gained, Reason.BETTER_START_VALUE, message, now, start_k=start)

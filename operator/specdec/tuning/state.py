@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last `Limits.window_seconds` or so, forgotten exponentially.
+    """What was seen of late, forgotten exponentially with the half-life given to `observe`.
 
     seconds: pod-seconds observed. step_seconds, request_seconds: of decode steps, and times their batch.
     latency: per latency metric, histogram counts (cumulative, then the count). bounds: their upper ends in seconds.

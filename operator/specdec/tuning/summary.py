@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import acceptance, candidates
 from specdec.tuning.decisions import Gain, Move
+from specdec.tuning.histograms import quantile
 from specdec.tuning.limits import Limits
 from specdec.tuning.state import State
 
@@ -72,22 +73,6 @@ def summarise(state: State, limits: Limits) -> Summary:
         moves=state.moves,
         exact_counters=any(pod.exact for pod in state.pods.values()),
     )
-
-
-def quantile(counts: Floats, bounds: tuple[float, ...], q: float) -> float | None:
-    """`q` of a cumulative histogram (counts, then the total), linear inside a bucket; None when it is empty.
-
-    Above the last finite bound the bound itself is returned, as Prometheus does.
-    """
-    if not counts.size or counts[-1] <= 0 or not bounds:
-        return None
-    rank = q * counts[-1]
-    at = int(np.searchsorted(counts[:-1], rank))
-    if at >= len(bounds):
-        return bounds[-1]
-    low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0.0)
-    inside = counts[at] - below
-    return float(low + (bounds[at] - low) * ((rank - below) / inside if inside > 0 else 1.0))
 
 
 def _measured_length(state: State) -> float:
