@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 # What was learned since is lost with the process; a resource without traffic learns nothing and saves nothing.
 SAVE_EVERY_SECONDS: Final = 600.0
-SHORTEST_PAUSE_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -67,7 +66,8 @@ class Tuner:
             targets = [pods.target(pod, standing.token, standing.api_key) for pod in serving]
             standing.due = clock + resource.spec.monitoring.scrape_interval_seconds
             self._begin(_name(resource), standing, targets)
-        return Again(max(standing.due - clock, SHORTEST_PAUSE_SECONDS))
+        # A round wakes the loop when it is back.
+        return Again() if standing.talk is not None else Again(standing.due - clock)
 
     def tick(
         self, resource: SpeculativeDeployment, standing: Standing, seen: Seen, checkpoint: Checkpoint
@@ -125,8 +125,8 @@ class Tuner:
                 return
             if error := task.exception():
                 log.error("round of scrapes failed", resource=str(name), exc_info=error)
-                return
-            self._take(name, standing, task.result())
+            else:
+                self._take(name, standing, task.result())
             self.wake(name)
 
         standing.talk = asyncio.get_running_loop().create_task(talk(), name=f"round {name}")
