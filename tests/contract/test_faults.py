@@ -152,14 +152,17 @@ async def test_a_request_names_its_domain_by_header_or_metadata(
 
 
 async def test_a_hung_engine_goes_on_where_it_stopped(engine: SimulatedEngine, client: httpx.AsyncClient) -> None:
-    traffic = asyncio.create_task(chat_at_once(client, engine.model, 2, max_tokens=400))
+    traffic = asyncio.create_task(chat_at_once(client, engine.model, 2, max_tokens=4000))
+    async with asyncio.timeout(20):
+        while (await sample(engine)).stock.running_requests != 2:
+            assert not traffic.done()
     await asyncio.to_thread(engine.fault, hang=True)
     first = await sample(engine)
     second = await sample(engine)
     assert first.stock == second.stock
     assert engine.healthy()
     await asyncio.to_thread(engine.heal)
-    assert [a.usage["completion_tokens"] for a in await traffic] == [400, 400]
+    assert [a.usage["completion_tokens"] for a in await traffic] == [4000, 4000]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"slow": 0}', b'{"metrics": "odd"}', b'{"drift": 3}', b'{"luck": 1}'])

@@ -30,6 +30,7 @@ DEFAULT_CAPTURE_LIMIT: Final = 512
 class ServeOptions:
     """What of the command line matters here. names: under which the model is served, the first in answers and metrics.
 
+    max_num_seqs: for which the schedule is made; max_active_seqs: what one step takes, never more.
     capture_tokens: None without CUDA graphs. shutdown_timeout: seconds to drain, 0 aborts.
     """
 
@@ -41,6 +42,7 @@ class ServeOptions:
     speculative: SpeculativeConfig | None
     max_model_len: int
     max_num_seqs: int
+    max_active_seqs: int
     max_num_batched_tokens: int
     block_size: int
     kv_blocks_override: int | None
@@ -101,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--speculative-config", "-sc")
     serve.add_argument("--max-model-len", type=_model_length)
     serve.add_argument("--max-num-seqs", type=_positive, default=DEFAULT_MAX_NUM_SEQS)
+    serve.add_argument("--max-num-active-seqs", type=_positive)
     serve.add_argument("--max-num-batched-tokens", type=_size, default=DEFAULT_MAX_NUM_BATCHED_TOKENS)
     serve.add_argument("--block-size", type=_positive, default=16)
     serve.add_argument("--num-gpu-blocks-override", type=_positive)
@@ -147,8 +150,9 @@ def read(options: argparse.Namespace, api_key: str | None) -> ServeOptions:
         api_keys=tuple(keys),
         speculative=speculative,
         max_model_len=options.max_model_len or DEFAULT_MAX_MODEL_LEN,
+        max_num_seqs=options.max_num_seqs,
         # vLLM lowers it when the drafts of all sequences would not fit into one step.
-        max_num_seqs=min(options.max_num_seqs, batched // (k + 1)),
+        max_active_seqs=min(options.max_num_active_seqs or options.max_num_seqs, batched // (k + 1)),
         max_num_batched_tokens=batched,
         block_size=options.block_size,
         kv_blocks_override=options.num_gpu_blocks_override,

@@ -22,10 +22,14 @@ _MASK: Final = DRAWS - 1
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """start_k: K of the speculative configuration, 0 without one. kv_blocks: of `block_size` tokens each."""
+    """start_k: K of the speculative configuration, 0 without one. kv_blocks: of `block_size` tokens each.
+
+    max_num_seqs: largest batch of the schedule; max_active_seqs: requests that run at once, never more.
+    """
 
     start_k: int
     max_num_seqs: int
+    max_active_seqs: int
     max_num_batched_tokens: int
     max_model_len: int
     kv_blocks: int
@@ -154,7 +158,7 @@ class Engine:
 
     def _admit(self, now: float, prefills: list[tuple[Request, int]], budget: int) -> None:
         width = 1 + self.limits.start_k
-        while self.waiting and budget > 0 and len(self.running) < self.limits.max_num_seqs:
+        while self.waiting and budget > 0 and len(self.running) < self.limits.max_active_seqs:
             request = self.waiting[0]
             if not self._grow(request, request.left_to_prefill + width):
                 return

@@ -189,6 +189,7 @@ def _engine(options: ServeOptions, settings: Settings) -> Engine:
     limits = EngineLimits(
         start_k=start_k,
         max_num_seqs=options.max_num_seqs,
+        max_active_seqs=options.max_active_seqs,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_model_len=options.max_model_len,
         kv_blocks=blocks,

@@ -139,11 +139,7 @@ def _is_rates(rates: Any, k: int) -> bool:
 
 
 def _rates_of_length(length: Any, k: int) -> tuple[float, ...]:
-    """The geometric profile whose mean accepted length, the bonus token included, is `length`."""
+    """As vLLM makes them of a mean accepted length, the bonus token included: with the least variance."""
     if type(length) not in (int, float) or not 1 <= length <= k + 1:
         raise SpeculativeConfigError(f"synthetic_acceptance_length: needs a value from 1 to {k + 1}")
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sum(middle**i for i in range(1, k + 1)) < length - 1 else (low, middle)
-    return tuple(low**i for i in range(1, k + 1))
+    return tuple(min(1.0, max(0.0, length - 1 - position)) for position in range(k))

@@ -14,7 +14,8 @@ _LONGEST: Final = 64
 
 def _corpus() -> tuple[bytes, tuple[int, ...]]:
     parts, starts, at = [], [], 0
-    for index in range(_LAP + _LONGEST + 1):
+    for place in range(_LAP + _LONGEST + 1):
+        index = place % _LAP
         word = b" " + _WORDS[(index * 7 + index // 41) % len(_WORDS)]
         starts.append(at)
         parts.append(word)

@@ -48,6 +48,7 @@ def engine(
     limits = EngineLimits(
         start_k=k,
         max_num_seqs=max_num_seqs,
+        max_active_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         max_model_len=100_000,
         kv_blocks=kv_blocks,
