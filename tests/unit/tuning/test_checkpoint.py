@@ -1,0 +1,87 @@
+"""A checkpoint is small, comes back whole, and says why when it cannot be used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from specdec.tuning import CheckpointError, Environment, Limits, dump, estimated_prior, load, new_state, recommend
+from tests.support.engines import BROKEN, Fleet, fleet
+
+LIMIT_BYTES = 16 * 1024
+
+
+def learned() -> Fleet:
+    running = fleet(pods=4)
+    for batch in (4, 20, 50, 110):
+        running.run(400, batch)
+    return running
+
+
+def test_what_was_learned_comes_back() -> None:
+    running = learned()
+    environment, prior = running.state.environment, running.state.prior
+    text = dump(running.state)
+    again = load(text, environment, prior)
+    assert len(text) <= LIMIT_BYTES
+    assert dump(again) == text
+    assert again.in_force == running.state.in_force
+    assert again.moves == load(dump(again), environment, prior).moves
+    assert again.surface.residual == pytest.approx(running.state.surface.residual, abs=1e-3)
+
+
+def test_a_trial_and_a_broken_drafter_survive_a_restart_of_the_operator() -> None:
+    running = fleet(profile=BROKEN)
+    running.run(120, 20)
+    again = load(dump(running.state), running.state.environment, running.state.prior)
+    assert again.off
+    assert again.disabled_at == running.state.disabled_at
+    trying = fleet()
+    while trying.state.trial is None:
+        trying.run(15, 60)
+    again = load(dump(trying.state), trying.state.environment, trying.state.prior)
+    assert again.trial == trying.state.trial
+
+
+def test_a_fresh_state_survives_too() -> None:
+    environment, prior = Environment(model="m"), estimated_prior()
+    again = load(dump(new_state(environment, prior)), environment, prior)
+    assert (
+        recommend(again, Limits(), 1e9, 0.5).reason
+        == recommend(new_state(environment, prior), Limits(), 1e9, 0.5).reason
+    )
+
+
+def spoilt(**changes: object) -> str:
+    document = json.loads(dump(learned().state)) | changes
+    return json.dumps({key: value for key, value in document.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("not json", "damaged", id="not JSON"),
+        pytest.param("[]", "damaged", id="not an object"),
+        pytest.param(spoilt(version=99), "version 99", id="another version"),
+        pytest.param(spoilt(environment="another|gpu"), "another environment", id="another environment"),
+        pytest.param(spoilt(inForce=[[1, 4, 7], [6, 256, 3]]), "damaged", id="a gap"),
+        pytest.param(spoilt(fast=[-1.0] * 45), "negative", id="a negative count"),
+        pytest.param(spoilt(fast=[1.0]), "damaged", id="too short"),
+        pytest.param(spoilt(spread="AAAA"), "damaged", id="a torn covariance"),
+        pytest.param(spoilt(moves=...), "damaged", id="a field missing"),
+        pytest.param(spoilt(surprise=float("nan")), "not finite", id="not a number"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_says_why(text: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load(text, Environment(model="m", drafter="d"), estimated_prior())
+
+
+def test_a_covariance_that_is_not_finite_is_refused() -> None:
+    state = learned().state
+    torn = replace(state, belief=replace(state.belief, covariance=np.full_like(state.belief.covariance, np.inf)))
+    with pytest.raises(CheckpointError, match="finite"), np.errstate(invalid="ignore"):
+        load(dump(torn), state.environment, state.prior)

@@ -1,0 +1,144 @@
+"""What holds whatever comes in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from specdec.tuning import Decision, Hold, Kind, Limits, Reason, acted, candidates, estimated_costs, observe, recommend
+from specdec.tuning.samples import Sample
+from tests.support.engines import CHAT, fleet, scaled
+
+quickly = settings(max_examples=12, deadline=None)
+
+
+@quickly
+@given(low=some.integers(1, 7), high=some.integers(1, 7), batch=some.integers(1, 250), seed=some.integers(0, 99))
+def test_k_never_leaves_the_bounds(low: int, high: int, batch: int, seed: int) -> None:
+    limits = Limits(min_k=min(low, high), max_k=max(low, high), graph_capture_tokens=1024)
+    running = fleet(limits=limits)
+    running.pods[0].chance = np.random.default_rng(seed)
+    running.run(120, batch)
+    for decision in running.decisions:
+        assert set(decision.schedule.ks) <= set(range(limits.min_k, limits.max_k + 1))
+        for tier in decision.schedule.tiers:
+            over = tier.to_batch * (tier.num_speculative_tokens + 1) > 1024
+            assert not over or tier.num_speculative_tokens == limits.min_k
+
+
+@quickly
+@given(
+    value=some.sampled_from([math.nan, math.inf, -1.0, 1e300]),
+    field=some.sampled_from(["steps", "drafts", "step_seconds"]),
+)
+def test_figures_that_are_no_counts_hold_with_a_reason(value: float, field: str) -> None:
+    def spoil(samples: list[Sample]) -> list[Sample]:
+        cells = tuple(replace(cell, **{field: value}) for cell in samples[0].cells)
+        return [replace(sample, cells=cells) for sample in samples]
+
+    running = fleet()
+    running.run(60, 40)
+    answer = running.run(15, 40, spoil=spoil)
+    assert isinstance(answer, Hold | Decision)
+    if isinstance(answer, Hold):
+        assert answer.reason in {Reason.SUSPECT_METRICS, Reason.TRIAL_RUNNING, Reason.COOLDOWN, Reason.STALE_METRICS}
+    assert np.isfinite(running.state.belief.mean).all()
+
+
+def test_tokens_that_do_not_add_up_are_suspect() -> None:
+    def spoil(samples: list[Sample]) -> list[Sample]:
+        halved = [replace(c, generated_tokens=c.generated_tokens / 2) for c in samples[0].cells]
+        return [replace(samples[0], cells=tuple(halved)), *samples[1:]]
+
+    running = fleet()
+    answer = running.run(60, 40, spoil=spoil)
+    assert isinstance(answer, Hold)
+    assert answer.reason is Reason.SUSPECT_METRICS
+
+
+@quickly
+@given(steps=some.floats(0, 5), batch=some.sampled_from([16, 40, 90]))
+def test_dearer_verification_never_raises_k(steps: float, batch: int) -> None:
+    def table(bend: float):
+        running = fleet()
+        prior = replace(running.state.prior, costs=scaled(estimated_costs(), 1.0, bend))
+        from specdec.tuning import new_state
+
+        seen = candidates.outlook(new_state(running.state.environment, prior))
+        return candidates.best_table(seen, candidates.allowed(Limits(), 7, seen.grid))
+
+    assert table(0.02 + 0.02 * steps)[batch - 1] <= table(0.02)[batch - 1]
+
+
+@quickly
+@given(better=some.floats(0.0, 0.5), batch=some.sampled_from([16, 40, 90]))
+def test_a_better_drafter_never_lowers_k(better: float, batch: int) -> None:
+    hazards = np.array([0.6] * 7)
+    lifted = 1 / (1 + (1 / hazards - 1) * math.exp(-better))
+
+    def k(hazards: np.ndarray) -> int:
+        from specdec.tuning import new_state
+
+        running = fleet()
+        prior = replace(running.state.prior, acceptance=tuple(np.cumprod(hazards).tolist()))
+        seen = candidates.outlook(new_state(running.state.environment, prior))
+        return int(candidates.best_table(seen, candidates.allowed(Limits(), 7, seen.grid))[batch - 1])
+
+    assert k(lifted) >= k(hazards)
+
+
+def test_a_restarted_engine_is_no_evidence() -> None:
+    running = fleet(pods=1)
+    running.run(60, 40)
+    before = running.state.acceptance.seen_drafts
+    running.pods[0].counts.clear()
+    running.pods[0].incarnation = "2"
+    running.pods[0].serve(running.state.in_force, 40, 15)
+    state = observe(running.state, [running.pods[0].sample(running.now + 15)], running.now + 15)
+    assert state.acceptance.seen_drafts == before
+
+
+def test_counters_that_fall_without_a_restart_are_no_evidence() -> None:
+    running = fleet(pods=1)
+    running.run(60, 40)
+    before = running.state.acceptance.seen_drafts
+    for row in running.pods[0].counts.values():
+        np.multiply(row, 0.5, out=row)
+    state = observe(running.state, [running.pods[0].sample(running.now + 15)], running.now + 15)
+    assert state.acceptance.seen_drafts == before
+
+
+@pytest.mark.parametrize("pods", [1, 12])
+def test_any_number_of_pods_is_learned_from(pods: int) -> None:
+    running = fleet(pods=pods)
+    running.run(120, 40)
+    assert running.state.acceptance.seen_drafts > 0
+
+
+def test_a_pod_that_went_away_is_forgotten() -> None:
+    running = fleet(pods=2)
+    running.run(60, 40)
+    later = observe(running.state, [running.pods[0].sample(running.now + 4000)], running.now + 4000)
+    assert set(later.pods) == {"pod-0"}
+
+
+def test_trials_take_little_time_and_lose_little() -> None:
+    running = fleet(profile=CHAT)
+    running.run(2 * 3600, 60, every=30.0)
+    spent = sum(d.trial_seconds or 0 for d in running.decisions if d.kind is Kind.TRIAL)
+    assert spent / 7200 < 0.05
+
+
+def test_what_is_acted_on_is_what_is_in_force() -> None:
+    running = fleet()
+    running.run(60, 90, act=False)
+    decision = running.decisions[-1]
+    assert acted(running.state, decision, running.now).in_force == decision.schedule
+    assert recommend(running.state, running.limits, running.now, 0.5) == recommend(
+        running.state, running.limits, running.now, 0.5
+    )
