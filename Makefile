@@ -156,6 +156,10 @@ engine-env: $(UV) ## Install real vLLM for CPU into the cache; print its folder
 test-engine: setup $(UV) ## The vLLM plugin on real vLLM, on the CPU
 	@UV=$(UV) $(PYTEST) tests/engine
 
+.PHONY: bench-operator
+bench-operator: setup ## Memory, idle cost, apply to child, OBJECTS=1000 at once, restart; on $$KUBECONFIG or its own API server
+	@$(PY) -m tests.bench.operator
+
 .PHONY: bench-simulator bench-scrape
 bench-simulator: setup ## Streams that the simulator carries on one core: CPU, memory, whether its clock keeps up
 	@$(PY) -m tests.bench.simulator

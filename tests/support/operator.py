@@ -42,14 +42,19 @@ class OperatorProcess:
     def leads(self) -> bool:
         return self.metric("specdec_operator_leading") == 1.0
 
-    def metric(self, name: str) -> float | None:
-        """The first sample whose name and labels begin with `name`, None before there is one."""
+    def metrics(self, name: str) -> list[tuple[str, float]]:
+        """The samples whose name and labels begin with `name`; none before the port is open."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
-            return None
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), None)
+            return []
+        rows = (line.rpartition(" ") for line in lines if line.startswith(name))
+        return [(sample, float(value)) for sample, _, value in rows]
+
+    def metric(self, name: str) -> float | None:
+        """The first of them, None before there is one."""
+        return next((value for _, value in self.metrics(name)), None)
 
     def healthy(self) -> bool:
         try:
