@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.chart.rendering import NAMESPACE, Manifest, Rendered, render
+from tests.chart.rendering import CHART, NAMESPACE, Manifest, Rendered, render
 
 Rights = dict[tuple[str, str], frozenset[str]]
 
@@ -106,3 +107,15 @@ def test_rights_can_be_left_to_someone_else() -> None:
     hooks = {item["metadata"]["name"] for item in rendered if "helm.sh/hook" in item["metadata"].get("annotations", {})}
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
     assert {item["metadata"]["name"] for item in rendered.of_kind(*kinds)} <= hooks
+
+
+def test_the_documentation_lists_the_same_rights() -> None:
+    text = (CHART.parents[1] / "docs" / "operations.md").read_text()
+    listed: Rights = {}
+    for groups, resources, verbs in re.findall(
+        r"^\| (`[\w.`, ]+|core) \| (`[^|]+?) \| ([a-z, ]+) \|", text, re.MULTILINE
+    ):
+        found = ["" if word == "core" else word.strip("` ") for word in groups.split(",")]
+        for number, resource in enumerate(re.findall(r"`([\w/]+)`", resources)):
+            listed[found[min(number, len(found) - 1)], resource] = frozenset(verbs.replace(" ", "").split(","))
+    assert listed == SERVED | LEASE
