@@ -147,7 +147,7 @@ class Tuning(Model):
     takes the bare word for a boolean."""
     switching: SwitchingPolicy = SwitchingPolicy.AUTOMATIC
     """How a new K reaches the engine. Automatic: live where the engine can, else by restart if `disruption` allows it.
-    Changing from or to Restart restarts the pods once."""
+    Changing to Restart or Live restarts pods that run the other way, once; Automatic keeps the way that they run."""
     min: K = MIN_K
     """Smallest K that the tuner may choose."""
     max: K = MAX_K

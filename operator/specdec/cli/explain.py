@@ -55,7 +55,16 @@ def explained(stored: Json, config_map: Json | None, now: float) -> list[str]:
     lines = [f"in force: K {in_words(accepted)} ({accepted.switching}, revision {accepted.revision})"]
     if checkpoint.tuner is None:
         return [*lines, "nothing is learned yet: the checkpoint holds no evidence before the first decision"]
-    limits = limits_of(resource, {}, pods=0, rolling=False, restarts=checkpoint.restarts, newest_sample=None, now=now)
+    limits = limits_of(
+        resource,
+        {},
+        pods=0,
+        by_restart=accepted.switching == "Restart",
+        rolling=False,
+        restarts=checkpoint.restarts,
+        newest_sample=None,
+        now=now,
+    )
     # The first line answers for a fleet that is not looked at here; the condition above is the operator's own answer.
     return lines + tuning.explain(restored(resource, checkpoint), limits, now).lines()[1:]
 

@@ -9,7 +9,7 @@ from specdec import tuning
 from specdec.api.decision import AcceptedDecision, Switching
 from specdec.api.resource import SpeculativeDeployment
 from specdec.api.schedule import Schedule, constant
-from specdec.api.tuning import Mode
+from specdec.api.tuning import Mode, SwitchingPolicy
 from specdec.controllers.checkpoint import Checkpoint, Entry
 
 TIERS_SPELLED_OUT: Final = 4
@@ -30,7 +30,8 @@ def amended(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float)
         return replace(checkpoint, accepted=first, asked_start_k=asked, since=now)
     if checkpoint.asked_start_k != asked:
         return _anew(checkpoint, replace(accepted, start_k=asked, switching=how), asked, "StartValueChanged", now)
-    if how == "Restart" and accepted.switching == "Live":
+    live_asked = spec.tuning.switching is SwitchingPolicy.LIVE
+    if how != accepted.switching and (how == "Restart" or live_asked):
         return _anew(checkpoint, replace(accepted, switching=how), asked, "SwitchingChanged", now)
     if spec.tuning.mode is Mode.OFF and not spec.paused and _tuned(accepted, asked):
         untuned = replace(accepted, start_k=asked, switching=how)

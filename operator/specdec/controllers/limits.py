@@ -24,12 +24,15 @@ def limits_of(
     known: Mapping[str, Known],
     *,
     pods: int,
+    by_restart: bool,
     rolling: bool,
     restarts: tuple[float, ...],
     newest_sample: float | None,
     now: float,
 ) -> tuning.Limits:
-    """pods: those that serve. newest_sample: seconds since the epoch, None before the first."""
+    """pods: those that serve. by_restart: the pods were rendered to get K at their start.
+    newest_sample: seconds since the epoch, None before the first.
+    """
     spec = resource.spec
     bounds = [engine.speculation.limits for engine in known.values() if engine.speculation]
     graphs = [bound.graph_capture_tokens for bound in bounds if bound.graph_capture_tokens is not None]
@@ -39,7 +42,7 @@ def limits_of(
         max_k=spec.max_k,
         mode=tuning.Mode(spec.tuning.mode.value),
         paused=spec.paused,
-        switching=switching(resource, known, pods),
+        switching=switching(resource, known, pods, by_restart=by_restart),
         constraints=_constraints(spec.tuning.objective),
         min_gain_percent=float(spec.tuning.min_gain_percent),
         live_cooldown_seconds=parse_seconds(spec.tuning.cooldown),
@@ -58,14 +61,20 @@ def limits_of(
     )
 
 
-def switching(resource: SpeculativeDeployment, known: Mapping[str, Known], pods: int) -> tuning.Switching:
-    """Live where every serving engine can; else by restart where the policy and the budget allow it at all."""
+def switching(
+    resource: SpeculativeDeployment, known: Mapping[str, Known], pods: int, *, by_restart: bool
+) -> tuning.Switching:
+    """Live where every serving engine can; else by restart where the policy and the budget allow it at all.
+
+    Pods that once got K at their start stay with that way: the way back to live would restart them unasked.
+    """
     policy, spec = resource.spec.tuning.switching, resource.spec
-    if spec.live_possible and known and len(known) >= pods and all(engine.live for engine in known.values()):
+    able = bool(known) and len(known) >= pods and all(engine.live for engine in known.values())
+    if spec.live_possible and able and not by_restart:
         return tuning.Switching.LIVE
     known_not_to = any(not engine.live for engine in known.values())
     if policy is SwitchingPolicy.RESTART or (
-        policy is SwitchingPolicy.AUTOMATIC and (known_not_to or not spec.live_possible)
+        policy is SwitchingPolicy.AUTOMATIC and (known_not_to or by_restart or not spec.live_possible)
     ):
         allowed = spec.tuning.disruption.max_restarts_per_day > 0
         return tuning.Switching.RESTART if allowed else tuning.Switching.NONE

@@ -80,6 +80,7 @@ class Tuner:
             resource,
             standing.known,
             pods=len(pods.serving(seen.pods)),
+            by_restart=checkpoint.accepted.switching == "Restart",
             rolling=rolling(seen.children),
             restarts=checkpoint.restarts,
             newest_sample=newest,

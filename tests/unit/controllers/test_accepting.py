@@ -48,6 +48,14 @@ def test_a_restart_is_counted_against_the_budget() -> None:
     assert after.restarts == (NOW,)
 
 
+def test_pods_tuned_by_restart_go_live_only_when_asked_to() -> None:
+    move = decision(tuning.Kind.RESTART, constant(3, 256), start_k=3)
+    by_restart = accepted_with(FIRST, move, tuning.Switching.RESTART, NOW)
+    assert amended(by_restart, resource(tuning={"switching": "Automatic"}), NOW) is by_restart
+    asked = amended(by_restart, resource(tuning={"switching": "Live"}), NOW)
+    assert (accepted(asked).switching, accepted(asked).revision) == ("Live", 3)
+
+
 def test_a_trial_is_accepted_but_is_no_move_of_the_history() -> None:
     after = accepted_with(FIRST, decision(tuning.Kind.TRIAL), tuning.Switching.LIVE, NOW)
     assert accepted(after).schedule == TIERED
