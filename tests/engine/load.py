@@ -106,5 +106,11 @@ class Between:
         return self.rise("vllm:spec_decode_num_draft_tokens_total") / self.rise("vllm:spec_decode_num_drafts_total")
 
     @property
+    def mean_k(self) -> float:
+        """Draft tokens per draft; 0 where nothing was drafted."""
+        drafts = self.rise("vllm:spec_decode_num_drafts_total")
+        return self.draft_tokens_per_draft if drafts else 0.0
+
+    @property
     def tokens_per_second(self) -> float:
         return self.rise("vllm:generation_tokens_total") / (self.after.at - self.before.at)
