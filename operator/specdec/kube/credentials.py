@@ -24,6 +24,8 @@ async def configuration(kubeconfig: Path | None = None, context: str | None = No
     """Host and credentials. Without `kubeconfig`: the pod's own account, else $KUBECONFIG or ~/.kube/config."""
     found = Configuration()
     found.connection_pool_maxsize = POOL_SIZE
+    # Looking for proxies and netrc files in the environment costs two turns of a thread for each request.
+    found.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None and context is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
         load_incluster_config(client_configuration=found)
         return found
