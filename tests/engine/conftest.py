@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.engine import environment
 from tests.engine.servers import HIGH_ACCEPTANCE, Server, ServerSpec, Zygote, dflash
+
+HERE: Final = Path(__file__).parent
+# A first start installs and compiles; on a busy machine a start takes minutes.
+TIMEOUT_SECONDS: Final = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
 @pytest.fixture(scope="session")

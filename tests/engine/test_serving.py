@@ -79,7 +79,13 @@ async def test_the_operators_live_client_changes_the_schedule(server: Server) ->
 
 
 def test_requests_under_way_finish_when_the_engine_is_told_to_end(zygote: Zygote, models: Path) -> None:
-    spec = ServerSpec(models / "tiny", dflash(models / "tiny.dflash"), ["--shutdown-timeout", "30"])
+    # The options that the operator renders, besides.
+    rendered = (
+        "--tensor-parallel-size 1 --gpu-memory-utilization 0.9 --max-num-batched-tokens 2048 "
+        "--max-cudagraph-capture-size 128"
+    )
+    options = [*rendered.split(), "--shutdown-timeout", "30"]
+    spec = ServerSpec(models / "tiny", dflash(models / "tiny.dflash"), options)
     with zygote.serve(spec, "drained") as server:
         answers: list[httpx.Response] = []
         body = {"model": SERVED_NAME, "prompt": PROMPTS[0], "max_tokens": 400, "temperature": 0, "ignore_eos": True}
