@@ -1,0 +1,97 @@
+"""What the cache shows after what watches, lists and writes have shown it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specdec.kube.cache import Cache
+from specdec.kube.kinds import DEPLOYMENT, POD, RESOURCE, Name
+
+DEMO = Name("default", "demo")
+
+
+def body(
+    name: str = "demo", version: int = 1, owner: str | None = "demo", uid: str = "u1", **more: Any
+) -> dict[str, Any]:
+    labels = {"specdec.dev/resource": owner} if owner else {}
+    metadata = {"namespace": "default", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
+    return {"apiVersion": "v1", "kind": "X", "metadata": {**metadata, "managedFields": [{}]}, **more}
+
+
+def cache() -> tuple[Cache, list[Name]]:
+    woken: list[Name] = []
+    return Cache(changed=woken.append), woken
+
+
+def test_a_resource_is_seen_with_all_that_is_mapped_to_it() -> None:
+    known, woken = cache()
+    known.put(RESOURCE, body())
+    known.put(DEPLOYMENT, body("demo", uid="u2"))
+    known.put(POD, body("demo-1", uid="u3"))
+    known.put(POD, body("other-1", owner="other", uid="u4"))
+    seen = known.seen(DEMO)
+    assert seen.resource is not None
+    assert [child["kind"] for child in seen.children] == ["X"]
+    assert [pod["metadata"]["name"] for pod in seen.pods] == ["demo-1"]
+    assert woken == [DEMO, DEMO, DEMO, Name("default", "other")]
+
+
+def test_what_is_not_ours_is_not_kept() -> None:
+    known, woken = cache()
+    known.put(DEPLOYMENT, body(owner=None))
+    assert not woken
+    assert known.seen(DEMO).children == ()
+
+
+def test_an_older_version_never_replaces_a_newer() -> None:
+    known, woken = cache()
+    known.put(RESOURCE, body(version=10, spec={"a": 2}))
+    known.put(RESOURCE, body(version=9, spec={"a": 1}))
+    known.put(RESOURCE, body(version=10, spec={"a": 3}))
+    assert known.seen(DEMO).resource is not None
+    assert known.get(RESOURCE, DEMO)["spec"] == {"a": 2}  # type: ignore[index]
+    assert len(woken) == 1
+
+
+def test_an_object_made_anew_replaces_its_forerunner() -> None:
+    known, _ = cache()
+    known.put(RESOURCE, body(version=10))
+    known.put(RESOURCE, body(version=3, uid="u9"))
+    assert known.get(RESOURCE, DEMO)["metadata"]["uid"] == "u9"  # type: ignore[index]
+
+
+def test_a_late_deletion_of_the_forerunner_is_ignored() -> None:
+    known, _ = cache()
+    known.put(RESOURCE, body(uid="new"))
+    known.drop(RESOURCE, body(uid="old"))
+    assert known.get(RESOURCE, DEMO) is not None
+    known.drop(RESOURCE, body(uid="new"))
+    assert known.get(RESOURCE, DEMO) is None
+    assert known.names() == ()
+
+
+def test_a_list_shows_what_is_gone() -> None:
+    known, woken = cache()
+    known.put(DEPLOYMENT, body("a", uid="a"))
+    known.put(DEPLOYMENT, body("b", uid="b"))
+    assert known.keep_only(DEPLOYMENT, None, frozenset({"a"})) == 1
+    assert [child["metadata"]["name"] for child in known.seen(DEMO).children] == ["a"]
+    assert known.keep_only(DEPLOYMENT, "elsewhere", frozenset()) == 0
+    assert len(woken) == 3
+
+
+def test_an_answer_to_our_own_write_wakes_nobody() -> None:
+    known, woken = cache()
+    known.put(DEPLOYMENT, body(version=1), quietly=True)
+    known.put(DEPLOYMENT, body(version=1))
+    assert not woken
+
+
+def test_of_pods_only_what_tells_how_they_fare_is_kept() -> None:
+    known, _ = cache()
+    spec = {"nodeName": "n", "containers": [{"env": ["secret"] * 100}]}
+    known.put(POD, body("demo-1", spec=spec, status={"phase": "Running", "qosClass": "Guaranteed"}))
+    (pod,) = known.seen(DEMO).pods
+    assert pod["spec"] == {"nodeName": "n"}
+    assert pod["status"] == {"phase": "Running"}
+    assert "managedFields" not in pod["metadata"]
