@@ -1,0 +1,166 @@
+"""What the status says of the tuner, and when it is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from specdec import tuning
+from specdec.api.conditions import Condition, Truth
+from specdec.api.schedule import Schedule, Tier, from_table
+from specdec.controllers.accepting import accepted_with, amended
+from specdec.controllers.announcements import steps
+from specdec.controllers.checkpoint import Checkpoint
+from specdec.controllers.engines import Known, Round
+from specdec.controllers.findings import findings
+from specdec.controllers.reporting import TIERS_SHOWN, report_of
+from specdec.controllers.standing import Standing
+from specdec.engine.errors import EngineUnreachable, Unauthorized
+from specdec.engine.scrape import ScrapeFailure, ScrapeReason
+from specdec.engine.speculation import Speculation
+from tests.support.resource import resource
+
+NOW = 1_767_225_600.0
+GAIN = tuning.Gain(5.4, 3.0, 7.0)
+TIERED = Schedule((Tier(1, 16, 7), Tier(17, 256, 3)))
+FIRST = amended(Checkpoint(), resource(), NOW)
+BETTER = tuning.Decision(tuning.Kind.LIVE, TIERED, GAIN, tuning.Reason.BETTER_SCHEDULE, "better", NOW)
+
+
+def standing(**changes: Any) -> Standing:
+    made = Standing("uid", FIRST)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def hold(reason: tuning.Reason) -> tuning.Hold:
+    return tuning.Hold(reason, "because", NOW)
+
+
+def test_before_the_first_scrape_only_what_is_in_force_is_said() -> None:
+    report = report_of(resource(), standing())
+    assert report.speculation is not None
+    assert report.speculation.num_speculative_tokens == 7
+    assert report.speculation.since == "2026-01-01T00:00:00Z"
+    assert (report.acceptance, report.performance, report.recommendation, report.engine) == (None, None, None, None)
+    assert report.findings == {}
+
+
+def test_a_decision_is_in_force_and_in_the_history() -> None:
+    after = accepted_with(FIRST, BETTER, tuning.Switching.LIVE, NOW)
+    report = report_of(resource(), standing(checkpoint=after, answer=BETTER))
+    assert report.speculation is not None
+    assert [tier.num_speculative_tokens for tier in report.speculation.schedule or ()] == [7, 3]
+    (entry,) = report.history
+    assert (entry.from_, entry.to, entry.predicted_gain_percent, entry.verdict) == (
+        "7",
+        "7 to batch 16, then 3",
+        5,
+        "Pending",
+    )
+
+
+def test_a_fine_schedule_is_shown_in_few_tiers() -> None:
+    fine = from_table([1 + batch % 7 for batch in range(256)])
+    after = accepted_with(FIRST, replace(BETTER, schedule=fine), tuning.Switching.LIVE, NOW)
+    report = report_of(resource(), standing(checkpoint=after))
+    assert report.speculation is not None
+    assert 1 < len(report.speculation.schedule or ()) <= TIERS_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth"),
+    [
+        pytest.param(BETTER, Truth.TRUE, id="it has just decided"),
+        pytest.param(hold(tuning.Reason.GAIN_TOO_SMALL), Truth.TRUE, id="nothing is better"),
+        pytest.param(hold(tuning.Reason.TOO_FEW_DRAFTS), Truth.FALSE, id="too little was seen"),
+        pytest.param(hold(tuning.Reason.STALE_METRICS), Truth.FALSE, id="what was seen is old"),
+    ],
+)
+def test_tuned_says_whether_and_why(answer: tuning.Decision | tuning.Hold, truth: Truth) -> None:
+    found = findings(standing(answer=answer), None)[Condition.TUNED]
+    assert (found.truth, found.reason) == (truth, answer.reason.value)
+
+
+def test_an_engine_that_could_not_be_told_comes_first() -> None:
+    untold = {"pod-1": Unauthorized("pod-1", "no", reason="Unauthorized"), "pod-2": EngineUnreachable("pod-2", "gone")}
+    found = findings(standing(answer=BETTER, untold=untold), None)[Condition.TUNED]
+    assert (found.truth, found.reason) == (Truth.FALSE, "Unauthorized")
+    assert "2 engines" in found.message
+
+
+@pytest.mark.parametrize(
+    ("seen", "truth", "reason"),
+    [
+        pytest.param(Round(NOW, 0), Truth.UNKNOWN, "NoServingPod", id="no pod"),
+        pytest.param(Round(NOW, 2), Truth.TRUE, "Scraped", id="all answered"),
+        pytest.param(
+            Round(NOW, 1, failures=(ScrapeFailure("p", ScrapeReason.TIMED_OUT, "slow"),)),
+            Truth.FALSE,
+            "TimedOut",
+            id="none answered",
+        ),
+    ],
+)
+def test_metrics_are_available_when_pods_answer(seen: Round, truth: Truth, reason: str) -> None:
+    found = findings(standing(seen=seen), None)[Condition.METRICS_AVAILABLE]
+    assert (found.truth, found.reason) == (truth, reason)
+
+
+def test_speculation_that_is_off_is_not_active() -> None:
+    off = replace(BETTER, kind=tuning.Kind.DISABLE, schedule=from_table([0] * 256))
+    after = accepted_with(FIRST, off, tuning.Switching.LIVE, NOW)
+    found = findings(standing(checkpoint=after), None)[Condition.SPECULATION_ACTIVE]
+    assert (found.truth, found.reason) == (Truth.FALSE, "SwitchedOff")
+
+
+def test_a_warning_of_an_engine_is_passed_on() -> None:
+    speculation = Speculation.model_validate(
+        {
+            "apiVersion": "speculation.specdec.dev/v1",
+            "engine": {"name": "vllm", "version": "0.33.0"},
+            "method": "dflash",
+            "startNumSpeculativeTokens": 7,
+            "limits": {"minNumSpeculativeTokens": 1, "maxNumSpeculativeTokens": 7, "maxBatch": 64},
+            "schedule": {"revision": 0, "off": False},
+            "capabilities": [{"name": "LiveSwitching", "status": True, "reason": "x"}],
+            "warnings": [{"reason": "GraphLimitTooLow", "message": "raise it"}],
+        }
+    )
+    lacking = speculation.model_copy(
+        update={"capabilities": tuple(c.model_copy(update={"status": False}) for c in speculation.capabilities)}
+    )
+    known = {"a": Known(speculation), "b": Known(lacking)}
+    found = findings(standing(known=known), None)[Condition.SPECULATION_ACTIVE]
+    assert (found.reason, "raise it" in found.message) == ("GraphLimitTooLow", True)
+    report = report_of(resource(), standing(known=known))
+    assert report.engine is not None
+    assert [c.status for c in report.engine.capabilities or ()] == [False], "what one engine lacks, the fleet lacks"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "told"),
+    [
+        (tuning.Kind.LIVE, tuning.Reason.BETTER_SCHEDULE, "ScheduleChanged"),
+        (tuning.Kind.LIVE, tuning.Reason.TRIAL_ENDED, "TrialEnded"),
+        (tuning.Kind.TRIAL, tuning.Reason.LEARNING, "TrialStarted"),
+        (tuning.Kind.TAKE_BACK, tuning.Reason.DID_NOT_DELIVER, "ScheduleReverted"),
+        (tuning.Kind.DISABLE, tuning.Reason.BROKEN_DRAFTER, "SpeculationSwitchedOff"),
+        (tuning.Kind.ENABLE, tuning.Reason.DRAFTER_RETRY, "SpeculationSwitchedOn"),
+    ],
+)
+def test_each_kind_of_decision_has_its_event(kind: tuning.Kind, reason: tuning.Reason, told: str) -> None:
+    decision = replace(BETTER, kind=kind, reason=reason)
+    after = accepted_with(FIRST, decision, tuning.Switching.LIVE, NOW)
+    (event,) = steps(resource(), FIRST, after, decision)
+    assert event.reason == told
+    assert event.message.startswith("K 7 -> ")
+
+
+def test_an_edit_of_the_start_value_is_told_and_a_quiet_tick_is_not() -> None:
+    edited = resource(speculator={"numSpeculativeTokens": 5})
+    assert [event.reason for event in steps(edited, FIRST, amended(FIRST, edited, NOW), None)] == ["StartValueChanged"]
+    assert steps(resource(), FIRST, FIRST, hold(tuning.Reason.COOLDOWN)) == []
