@@ -152,7 +152,7 @@ async def test_a_request_names_its_domain_by_header_or_metadata(
 
 
 async def test_a_hung_engine_goes_on_where_it_stopped(engine: SimulatedEngine, client: httpx.AsyncClient) -> None:
-    traffic = asyncio.create_task(chat_at_once(client, engine.model, 2, max_tokens=4000))
+    traffic = asyncio.create_task(chat_at_once(client, engine.model, 2, max_tokens=2000))
     async with asyncio.timeout(20):
         while (await sample(engine)).stock.running_requests != 2:
             assert not traffic.done()
@@ -162,7 +162,7 @@ async def test_a_hung_engine_goes_on_where_it_stopped(engine: SimulatedEngine, c
     assert first.stock == second.stock
     assert engine.healthy()
     await asyncio.to_thread(engine.heal)
-    assert [a.usage["completion_tokens"] for a in await traffic] == [4000, 4000]
+    assert [a.usage["completion_tokens"] for a in await traffic] == [2000, 2000]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"slow": 0}', b'{"metrics": "odd"}', b'{"drift": 3}', b'{"luck": 1}'])

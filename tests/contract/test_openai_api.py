@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -156,3 +158,29 @@ async def test_a_client_that_leaves_disturbs_nobody(http: httpx.AsyncClient, mod
     assert (
         'vllm:request_success_total{engine="0",model_name="deepseek-v4-flash",finished_reason="abort"} 0.0' not in page
     )
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_and_loses_nothing() -> None:
+    tokens = 20_000
+    body = json.dumps({"messages": MESSAGES, "max_tokens": tokens, "stream": True}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with simulators(settings={"TIME_SCALE": "0.01", "MIX": "math"}) as (engine,):
+        port = int(engine.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as idle:
+            idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            idle.sendall(head + body)
+            async with httpx.AsyncClient(base_url=engine.url, timeout=60) as client:
+                answers = await chat_at_once(client, engine.model, 4, max_tokens=64)
+                assert {a.usage["completion_tokens"] for a in answers} == {64}
+                async with asyncio.timeout(60):
+                    while 'finished_reason="length"} 5.0' not in (await client.get("/metrics")).text:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            received = await asyncio.to_thread(read_to_the_end, idle)
+    assert b"[DONE]" in received[-64:]
+    text = re.findall(rb'"content":"([^"]*)"', received)
+    assert sum(len(part.split()) for part in text) == tokens
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    connection.settimeout(30)
+    return b"".join(iter(lambda: connection.recv(1 << 20), b""))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from specdec_simulator.text import words
@@ -114,7 +115,7 @@ class StreamedAnswer(_Answer):
         self._include_usage = include_usage
         self._continuous_usage = continuous_usage
         self._started = False
-        self._pending = b""
+        self._pending: deque[Message] = deque()
 
     def tokens(self, count: int, finish_reason: str | None) -> None:
         shape = self._shape
@@ -143,16 +144,14 @@ class StreamedAnswer(_Answer):
         if self.done:
             return
         self.done = not more
-        self._pending += body
-        message = {"type": "http.response.body", "body": self._pending, "more_body": more}
-        messages: list[Message] = [message] if self._started else [_START_STREAM, message]
-        sent = _push(self._send, messages)
-        self.status = 200
-        self._started = self._started or sent > 0
-        if sent == len(messages):
-            self._pending = b""
-        elif self.done:
-            _send_later(self._send, messages[sent:])
+        if not self._started:
+            self._started, self.status = True, 200
+            self._pending.append(_START_STREAM)
+        self._pending.append({"type": "http.response.body", "body": body, "more_body": more})
+        for _ in range(_push(self._send, self._pending)):
+            self._pending.popleft()
+        if self.done and self._pending:
+            _send_later(self._send, self._pending)
 
 
 class WholeAnswer(_Answer):
@@ -183,23 +182,25 @@ class WholeAnswer(_Answer):
             _send_later(self._send, messages[sent:])
 
 
-def _push(send: Send, messages: Sequence[Message]) -> int:
+def _push(send: Send, messages: Iterable[Message]) -> int:
     """How many of `messages` could be sent at once; fewer than all when the client's buffer is full."""
-    for sent, message in enumerate(messages):
+    sent = 0
+    for message in messages:
         coroutine: Any = send(message)
         try:
             coroutine.send(None)
         except StopIteration:
+            sent += 1
             continue
         coroutine.close()
-        return sent
-    return len(messages)
+        break
+    return sent
 
 
 _slow_ends: set[asyncio.Task[None]] = set()
 
 
-def _send_later(send: Send, messages: Sequence[Message]) -> None:
+def _send_later(send: Send, messages: Iterable[Message]) -> None:
     """The end of an answer whose client is behind: no later step would write it."""
 
     async def finish() -> None:
