@@ -136,7 +136,7 @@ async def test_the_control_token_outlives_every_life(world: World) -> None:
 
 async def _with_token_in_doubt(life: InProcess, name: Name) -> None:
     await life.one_pass(name)
-    resource, standing = life.resource(name), life.standing(name)
+    resource, standing = life.resource(name), await life.standing(name)
     life.operator.reconciler.tokens.doubt(standing)
     await life.operator.reconciler.tokens.ensure(resource, standing)
 

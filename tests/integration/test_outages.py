@@ -118,7 +118,7 @@ async def rest(life: InProcess, names: list[Name], seen: Round, rounds: int) -> 
     for _ in range(rounds):
         life.now += SCRAPE_SECONDS
         for name in names:
-            standing = life.standing(name)
+            standing = await life.standing(name)
             samples = tuple(replace(sample, at=life.now) for sample in seen.samples)
             standing.seen, standing.unread, standing.due = replace(seen, at=life.now, samples=samples), True, 1e12
             standing.report_at -= SCRAPE_SECONDS

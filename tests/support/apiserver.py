@@ -125,7 +125,7 @@ class ApiServer:
             f"--tls-private-key-file={key}",
             f"--token-auth-file={self.folder}/tokens.csv",
             "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-cluster-ip-range=10.0.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={certificate}",
             f"--service-account-signing-key-file={key}",

@@ -131,8 +131,9 @@ class InProcess:
         assert isinstance(parsed, SpeculativeDeployment)
         return parsed
 
-    def standing(self, name: Name) -> Standing:
-        return self.operator.reconciler._standings[name]
+    async def standing(self, name: Name) -> Standing:
+        """What is kept in memory of it, from its checkpoint where nothing was."""
+        return await self.operator.reconciler._standing(name, self.resource(name), self.operator.cache.seen(name))
 
     async def settle(self, name: Name, passes: int = 6) -> None:
         """As many passes as a resource needs to come to rest where nothing else moves."""

@@ -71,6 +71,9 @@ class Reconciler:
         await self.statuses.tell(seen.resource, events)
         if standing.refusals:
             raise ChildrenRefused("; ".join(f"{refusal.child}: {refusal.message}" for refusal in standing.refusals))
+        if standing.idle:
+            # A thousand resources without a serving pod need no memory: the cached checkpoint says all of it.
+            del self._standings[name]
         return again
 
     def forget(self, name: Name) -> Again:

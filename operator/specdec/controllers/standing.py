@@ -46,6 +46,11 @@ class Standing:
     report_at: float = 0.0
     report_facts: object = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is known that the checkpoint does not hold."""
+        return self.tuner is None and self.talk is None and not self.known
+
     def drop(self) -> None:
         """End what is under way."""
         if self.talk is not None:
