@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.simulate.arrivals import Block
-from specdec.simulate.world import World
+from specdec.simulate.world import World, within_advance
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,14 +73,14 @@ class Lanes:
         self.present = np.zeros(self.shape)
         self.clock = np.zeros(self.shape)
         self.backlog = np.zeros(self.shape)
-        self.left = np.zeros(self.shape)
+        self.left, self.moved = np.zeros(self.shape), np.zeros(self.shape)
         self.waiting = np.zeros(self.count)
         self.queues: dict[int, deque[tuple[int, float, float, float]]] = {}
         self._ring = np.zeros((self.count, BINS))
         self._flat = self._ring.reshape(-1)
         self._row = np.arange(self.count).reshape(self.shape)
         self._slower = np.tile(np.asarray(world.workload.slower), seeds)
-        self._seconds = world.seconds.ravel()
+        self._seconds = within_advance(world, step_seconds).ravel()
         self._reference = world.length.mean(axis=1)
         self._scale = self._reference[:, None] / world.length  # (K + 1, classes)
 
@@ -98,7 +98,8 @@ class Lanes:
         if rows.stop > rows.start:
             lane = block.lane[rows]
             clock = self.clock[:, lane]
-            target = block.late[rows] * moved[:, lane] + block.length[rows] * self._scale[k[:, lane], block.kind[rows]]
+            work = block.length[rows] + self.world.overshoot[k[:, lane], block.kind[rows]]
+            target = block.late[rows] * moved[:, lane] + work * self._scale[k[:, lane], block.kind[rows]]
             self._insert(self._row[:, lane], clock, target, block.rounding[rows])
         requests = self._settle(moved, arrived, block.presence[i])
         shape = self.shape
@@ -110,7 +111,9 @@ class Lanes:
         self, arrived: Floats, prefill: Floats, noise: Floats
     ) -> tuple[Ints, Ints, Floats, Floats, Floats, Floats]:
         """K, batch, step seconds, steps, prefill seconds and tokens by which the clocks move."""
-        middle = self.present + 0.5 * (arrived - self.left)
+        # who will leave is not known yet; the last count would bring in its noise, so what is usual is taken
+        leaving = self.present * -np.expm1(-self.moved / self.world.workload.output_tokens[0])
+        middle = self.present + 0.5 * (arrived - leaving)
         size = np.clip(np.rint(middle), 1, self.world.max_batch).astype(np.int64)
         k = self.tables.reshape(self.count, -1)[self._row, size]
         ks, sizes = self.world.seconds.shape[1:]
@@ -143,6 +146,7 @@ class Lanes:
         self.present = np.maximum(self.present + arrived - left, 0.0)
         self.left = left
         self.clock += moved
+        self.moved = moved
         return requests
 
     def _advance_slowly(self, block: Block, i: int, noise: Floats) -> Advanced:
@@ -151,8 +155,9 @@ class Lanes:
         arrived = self._sum(incoming, np.ones_like(incoming.late))
         k, size, seconds, steps, prefill, moved = self._run(arrived, self._sum(incoming, incoming.prefill), noise)
         lane = incoming.lane
-        clock, kept = self.clock.ravel()[lane], self._scale[k.ravel()[lane], incoming.kind]
-        target = incoming.late * moved.ravel()[lane] + incoming.tokens * kept
+        at = k.ravel()[lane], incoming.kind
+        clock, work = self.clock.ravel()[lane], incoming.tokens + self.world.overshoot[at]
+        target = incoming.late * moved.ravel()[lane] + work * self._scale[at]
         self._insert(lane, clock, target, incoming.rounding)
         requests = self._settle(moved, arrived, self._sum(incoming, 1.0 - incoming.late))
         tokens = self._sum(incoming, incoming.tokens)

@@ -31,6 +31,8 @@ class Row:
     gain_interval_coverage_percent: float | None
     moves: int | None
     trials_percent: float | None
+    trial_loss_percent: float | None = None
+    cost_error_percent: float | None = None
 
     def document(self) -> dict[str, object]:
         """As the result file holds it."""
@@ -75,6 +77,8 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
         gain_interval_coverage_percent=100.0 * float(np.mean(covered)) if covered else None,
         moves=sum(d.decision.kind is not Kind.TRIAL for d in outcome.tuners[key].done) if ours else None,
         trials_percent=_trials(outcome, key, workload.seconds) if ours else None,
+        trial_loss_percent=_trial_loss(outcome, key, workload.seconds) if ours else None,
+        cost_error_percent=outcome.cost_errors.get(key),
     )
 
 
@@ -88,3 +92,9 @@ def _disabled(outcome: Outcome, key: tuple[str, int]) -> float | None:
 def _trials(outcome: Outcome, key: tuple[str, int], seconds: float) -> float:
     spent = sum(d.decision.trial_seconds or 0.0 for d in outcome.tuners[key].done)
     return 100.0 * spent / seconds
+
+
+def _trial_loss(outcome: Outcome, key: tuple[str, int], seconds: float) -> float:
+    """What trials were expected to lose, as a share of all time."""
+    trials = [d.decision for d in outcome.tuners[key].done if d.decision.kind is Kind.TRIAL]
+    return sum(max(-t.gain.mean_percent, 0.0) * (t.trial_seconds or 0.0) for t in trials) / seconds

@@ -15,7 +15,7 @@ from specdec.simulate.lanes import LONGEST_TOKENS, OWN_START, Advanced, Lanes
 from specdec.simulate.measures import HORIZON_SECONDS, Measures, true_gain_percent
 from specdec.simulate.policies import Policy, Seen
 from specdec.simulate.rollouts import Rollouts
-from specdec.simulate.tuned import Done, Tuned
+from specdec.simulate.tuned import Done, Tuned, untried_error_percent
 from specdec.simulate.world import World
 from specdec.tuning import Kind, Prior
 
@@ -50,6 +50,7 @@ class Outcome:
     tuners: dict[tuple[str, int], Tuned]
     restarts: dict[tuple[str, int], int]
     covered: dict[tuple[str, int], list[bool]] = field(default_factory=dict)
+    cost_errors: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
 class Run:
@@ -86,7 +87,10 @@ class Run:
                 progress(min(start / workload.seconds, 1.0))
         restarts = {(self.names[p], self.seeds[s]): self.rollouts.count(p, s, len(self.seeds)) for p, s in self.tuners}
         ours = {(self.names[p], self.seeds[s]): found for (p, s), found in self.tuners.items()}
-        return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered)
+        errors = {
+            key: error for key, tuner in ours.items() if (error := untried_error_percent(self.world, tuner)) is not None
+        }
+        return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered, errors)
 
     def _chunk(self, block: arrivals.Block, start: float) -> None:
         every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)

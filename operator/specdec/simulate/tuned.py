@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.simulate.workloads import Workload
+from specdec.simulate.world import World
 from specdec.tuning import (
     Decision,
     Disruption,
@@ -30,6 +31,7 @@ Ints = NDArray[np.int64]
 
 EPOCH: Final = 1_700_000_000.0
 DAY: Final = 86_400.0
+LEAST_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,24 @@ class Tuned:
         size = self.workload.max_num_seqs
         k = self.state.in_force.table()[:size]
         return np.array([k[0], *k, *([k[-1]] * (size - len(k)))], dtype=np.int64)
+
+
+def untried_error_percent(world: World, tuned: Tuned) -> float | None:
+    """Median error of the step time of a K next to one in use that was never tried at that batch, beside the K in use.
+
+    Only batch sizes where the fleet spent time count. A common factor of all K moves no decision and is left out.
+    """
+    state, errors = tuned.state, []
+    log_ms = state.surface.log_ms(state.grid)
+    truth = np.log(world.seconds[state.start_k, :, 1:] * 1000.0)
+    for bucket in np.flatnonzero(state.day_load[:, 0] > LEAST_SHARE * state.day_load[:, 0].sum()):
+        batch = int(np.clip(round(state.day_load[bucket, 1] / state.day_load[bucket, 0]), 1, world.max_batch))
+        used = state.in_force.k_at(batch)
+        for k in range(max(used - 2, 1), min(used + 2, state.start_k) + 1):
+            if state.tried_steps[k, bucket] < 1.0:
+                estimated = log_ms[k, batch - 1] - log_ms[used, batch - 1]
+                errors.append(abs(float(np.expm1(estimated - truth[k, batch - 1] + truth[used, batch - 1]))))
+    return 100.0 * float(np.median(errors)) if errors else None
 
 
 def tuner(workload: Workload, prior: Prior, name: str, seed: int) -> Tuned:

@@ -15,6 +15,7 @@ from specdec.tuning.prior import CostTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+STRAY: Final = 0.7  # found by comparing with the simulation of every event
 VARIANTS: Final = (-1.2247, 0.0, 1.2247)  # standard deviations; equal weights give mean 0, variance 1
 
 
@@ -25,6 +26,7 @@ class World:
     A class is a profile with one of VARIANTS of its hazards.
     seconds: shape (start K + 1, K + 1, B + 1), step time with the CUDA graph cliff, by start value, K and batch.
     acceptance: shape (classes, K_max), cumulative. length: shape (K + 1, classes), mean tokens per step.
+    overshoot: the same shape, tokens of a request's last step that it has no more use for, on average.
     capacity: tokens per second of one replica at its best constant K.
     """
 
@@ -33,6 +35,7 @@ class World:
     seconds: Floats
     acceptance: Floats
     length: Floats
+    overshoot: Floats
     capacity: float
 
     @property
@@ -78,7 +81,57 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
     )
     length = np.concatenate((np.ones((len(acceptance), 1)), 1.0 + np.cumsum(acceptance, axis=1)), axis=1).T
     seconds = _step_seconds(workload, costs)
-    return World(workload, max_k, seconds, acceptance, length, _capacity(workload, seconds, length))
+    return World(
+        workload, max_k, seconds, acceptance, length, _overshoot(acceptance), _capacity(workload, seconds, length)
+    )
+
+
+def within_advance(world: World, advance_seconds: float) -> Floats:
+    """`World.seconds` as an advance of `advance_seconds` sees them: averaged over how the batch strays inside it.
+
+    Requests come and go within an advance, and tokens per second are concave in the batch, so the time at the mean
+    batch would be too short. The batch is taken to stray with variance STRAY x batch x advance / service time.
+    """
+    shares = np.mean([world.class_shares(h * 3600.0) for h, _ in world.workload.mix], axis=0)
+    length = 1.0 / (shares / world.length).sum(axis=1)
+    batch = np.arange(world.max_batch + 1.0)
+    over = _over_limit(world.workload, world.max_k, batch) * world.workload.eager_ms / 1000.0
+    plain, out = world.seconds - over, world.seconds.copy()
+    for start in range(world.max_k + 1):
+        for k in range(world.max_k + 1):
+            rate = length[k] / plain[start, k] / world.workload.output_tokens[0]
+            out[start, k, 1:] = _strayed(plain[start, k], STRAY * batch * rate * advance_seconds)[1:]
+    return out + over
+
+
+def _strayed(seconds: Floats, variance: Floats) -> Floats:
+    """Shape (B + 1,): batch over the mean of batch / seconds, the batch normal around each size, never negative."""
+    batch = np.arange(seconds.size, dtype=float)
+    away = batch[None, :] - batch[:, None]
+    weight = np.exp(-(away**2) / (2.0 * np.maximum(variance, 1e-3))[:, None])
+    weight /= weight.sum(axis=1, keepdims=True)
+    centre = weight @ batch
+    out: Floats = np.maximum(centre, 1e-9) / np.maximum(weight @ (batch / seconds), 1e-9)
+    return out
+
+
+def _over_limit(workload: Workload, max_k: int, batch: Floats) -> NDArray[np.bool_]:
+    """Shape (start + 1, K + 1, B + 1): where a step exceeds the CUDA graph limit."""
+    start, k = np.meshgrid(np.arange(max_k + 1), np.arange(max_k + 1), indexing="ij")
+    tokens = batch * (np.minimum(start, k) + 1)[..., None]
+    limit = np.inf if workload.graph_capture_tokens is None else workload.graph_capture_tokens
+    out: NDArray[np.bool_] = tokens > limit
+    return out
+
+
+def _overshoot(acceptance: Floats) -> Floats:
+    """Mean excess over a threshold of a sum of steps of X tokens, by renewal theory: (E[X^2] - E[X]) / 2 E[X]."""
+    order = 2.0 * np.arange(1, acceptance.shape[1] + 1) + 1.0
+    ones = np.ones((len(acceptance), 1))
+    first = np.concatenate((ones, 1.0 + np.cumsum(acceptance, axis=1)), axis=1)
+    second = np.concatenate((ones, 1.0 + np.cumsum(acceptance * order, axis=1)), axis=1)
+    out: Floats = ((second - first) / (2.0 * first)).T
+    return out
 
 
 def _variant(cumulative: tuple[float, ...], max_k: int, shift: float) -> Floats:
@@ -106,10 +159,7 @@ def _step_seconds(workload: Workload, costs: CostTable) -> Floats:
     for start in range(costs.max_k + 1):
         for k in range(costs.max_k + 1):
             table[start, k] = costs.step_ms(min(k, start), at, start_k=max(start, 1)) / 1000.0
-            if workload.graph_capture_tokens is not None:
-                over = batch * (min(k, start) + 1) > workload.graph_capture_tokens
-                table[start, k] += np.where(over, workload.eager_ms / 1000.0, 0.0)
-    return table
+    return table + _over_limit(workload, costs.max_k, batch) * workload.eager_ms / 1000.0
 
 
 def _capacity(workload: Workload, seconds: Floats, length: Floats) -> float:
