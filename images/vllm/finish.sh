@@ -20,12 +20,11 @@ if [ "$python" != python3 ]; then
   cp /build/rig/entry_points.txt "$site/specdec_rig-0.0.0.dist-info/"
   printf 'Metadata-Version: 2.1\nName: specdec_rig\nVersion: 0.0.0\n' >"$site/specdec_rig-0.0.0.dist-info/METADATA"
   # One thread, not pinned to a core: a container's share of the CPU is not a set of cores.
-  mv /opt/vllm/bin/vllm /opt/vllm/bin/vllm.py
   cat >/opt/vllm/bin/vllm <<'WRAPPER'
 #!/bin/sh
 export LD_PRELOAD=/opt/vllm/lib/libiomp5.so OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export VLLM_CPU_OMP_THREADS_BIND="${VLLM_CPU_OMP_THREADS_BIND:-nobind}" HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=
-exec /opt/vllm/bin/python /opt/vllm/bin/vllm.py "$@"
+exec /opt/vllm/bin/python -m vllm.entrypoints.cli.main "$@"
 WRAPPER
   chmod 0755 /opt/vllm/bin/vllm
 fi

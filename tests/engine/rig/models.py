@@ -127,6 +127,8 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor]
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     if weights is not None:
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        # Written for its owner alone; in an image another user reads it.
+        (folder / "model.safetensors").chmod(0o644)
 
 
 def write_tokenizer(folder: Path) -> None:
