@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def build(steps: Steps, engine: str) -> Scene:
     python = sys.executable
     output = steps.command("start the cluster", [python, "-m", "tests.cluster", "up"])
     kubeconfig = Path(output.splitlines()[-1])
-    steps.command("build and load the images", [python, "-m", "tests.cluster", "load", *IMAGES[engine]])
+    loaded = steps.command("build and load the images", [python, "-m", "tests.cluster", "load", *IMAGES[engine]])
     scene = Scene(Kubectl(tools.path("kubectl"), kubeconfig, NAMESPACE), engine)
     steps.command(
         "install the operator with Helm",
@@ -50,10 +51,18 @@ def build(steps: Steps, engine: str) -> Scene:
             *(str(tools.path("helm")), "upgrade", "--install", "specdec", str(CHART), "--kubeconfig", str(kubeconfig)),
             *("--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"),
             *("--set", "image.repository=specdec/operator", "--set", "image.tag=dev"),
+            # The tag stays the same when the image changes; the annotation makes the pods follow.
+            *("--set-string", f"podAnnotations.build={_build(loaded)}"),
         ],
     )
     _apply(steps, scene)
     return scene
+
+
+def _build(loaded: str) -> str:
+    """The key of the operator's image archive, from what the loader printed."""
+    found = re.search(r"operator_dev-([0-9a-f]+)", loaded)
+    return found[1] if found else "unknown"
 
 
 def _apply(steps: Steps, scene: Scene) -> None:
