@@ -1,6 +1,5 @@
 """The closed loop on real parts: API server, operator process, simulated engines as pods, traffic."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,8 +38,8 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
     world.wait_condition("demo", "Ready")
     world.wait_condition("demo", "MetricsAvailable")
     with Traffic(pod.url, users=48, domain="chat") as traffic:
-        schedule = eventually("a schedule is in force", lambda: _told(pod.get("/v1/speculation")["schedule"]), 25)
-        eventually("the status shows it", lambda: world.status("demo").get("history"), 30)
+        schedule = eventually("a schedule is in force", lambda: _told(pod.get("/v1/speculation")["schedule"]), 90)
+        eventually("the status shows it", lambda: world.status("demo").get("history"), 120)
     assert not traffic.failures
     status = world.status("demo")
     assert status["speculation"]["switching"] == "Live"
@@ -52,8 +51,7 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
 
     fleet.restart(pod)
     eventually("the restarted engine is told again", lambda: _told(pod.get("/v1/speculation")["schedule"]), 30)
-    assert schedule
-    print(json.dumps(world.status("demo"), indent=1))
+    assert schedule["entries"]
 
 
 def _told(schedule: dict[str, Any]) -> dict[str, Any] | None:

@@ -83,10 +83,10 @@ def in_words(accepted: AcceptedDecision) -> str:
 
 
 def schedule_in_words(schedule: Schedule) -> str:
-    """Such as "5", "7 to batch 16, then 3", or "7 to 2 in 9 tiers"."""
+    """Such as "5", "7 to batch 16, then 3", or "2 to 7 in 9 tiers"."""
     tiers = schedule.tiers
     if len(tiers) > TIERS_SPELLED_OUT:
-        return f"{tiers[0].num_speculative_tokens} to {tiers[-1].num_speculative_tokens} in {len(tiers)} tiers"
+        return f"{schedule.ks[0]} to {schedule.ks[-1]} in {len(tiers)} tiers"
     bounded = [f"{tier.num_speculative_tokens} to batch {tier.to_batch}" for tier in tiers[:-1]]
     last = str(tiers[-1].num_speculative_tokens)
     return ", ".join([*bounded, f"then {last}"]) if bounded else last
