@@ -25,7 +25,7 @@ def test_the_peak_is_where_the_server_is_full(tmp_path: Path) -> None:
     seen: list[Trial] = []
     # the first token comes after 50 ms, the other 14 at 25 ms: 0.4 s in all
     with StubProcess("--ttft-ms", "50", "--step-ms", "25", "--seats", str(SEATS)) as stub:
-        settings = Search(low=6, high=48, precision=0.5, trial_seconds=6)
+        settings = Search(low=6, high=48, precision=0.5, trial_seconds=4)
         trials = Trials(load_plan(plan), Target("a", stub.url), tmp_path / "peak", Options(), settings)
         (tmp_path / "peak").mkdir()
         peak = find_peak(trials, seen.append)
