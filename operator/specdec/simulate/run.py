@@ -117,7 +117,7 @@ class Run:
                 self.lanes.start[p], self.lanes.tables[p] = k, k
             for s, seed in enumerate(self.seeds):
                 if name in OURS:
-                    self.tuners[p, s] = tuned.tuner(self.world.workload, self.prior, name, seed)
+                    self.tuners[p, s] = tuned.tuner(self.world.workload, self.prior, name, seed, self.world.max_k)
                     self._set(p, s, self.tuners[p, s].table())
                     self.lanes.start[p, list(self._replicas(s))] = self.tuners[p, s].state.start_k
                 elif not _fixed(name):

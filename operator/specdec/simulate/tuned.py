@@ -114,11 +114,9 @@ def untried_error_percent(world: World, tuned: Tuned) -> float | None:
     return 100.0 * float(np.median(errors)) if errors else None
 
 
-def tuner(workload: Workload, prior: Prior, name: str, seed: int) -> Tuned:
-    """`name`: specdec-live, specdec-live-stock or specdec-restart."""
-    environment = Environment(
-        model="simulated", start_k=prior.costs.max_k, max_num_seqs=workload.max_num_seqs, image=workload.name
-    )
+def tuner(workload: Workload, prior: Prior, name: str, seed: int, max_k: int) -> Tuned:
+    """`name`: specdec-live, specdec-live-stock or specdec-restart. max_k: the largest K of the simulated engines."""
+    environment = Environment(model="simulated", start_k=max_k, max_num_seqs=workload.max_num_seqs, image=workload.name)
     state, restart = new_state(environment, prior), name == "specdec-restart"
     tuned = Tuned(workload, state, name != "specdec-live-stock", restart, np.random.default_rng((seed, 7)))
     if restart:
