@@ -191,3 +191,24 @@ test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs
 .PHONY: bench-closed-loop
 bench-closed-loop: setup $(UV) ## Auto against every constant K on real vLLM: hours, resumable; writes docs/closed-loop.md
 	@UV=$(UV) PYTHONPATH=.:images/vllm:operator $(PY) -m tests.engine.closed_loop.run $(ARGS)
+
+# ---- the tuner (docs/tuning.md, docs/benchmark.md) ---------------------------------------------------------------------
+
+TUNER_SEEDS := 101,102,103
+TUNER_SEEDS_FULL := $(shell seq -s, 201 220)
+
+.PHONY: test-tuner bench-tuner bench-tuner-full bench-tick
+test-tuner: setup ## The tuner and its benchmark: units, properties, every event, a smoke run
+	@OPENBLAS_NUM_THREADS=1 $(PYTEST) tests/unit/tuning tests/unit/simulate
+
+bench-tuner: setup ## All policies and workloads on 3 seeds, simulated: build/bench/tuner.json and .png
+	@mkdir -p build/bench
+	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS) --jobs 2 --json build/bench/tuner.json --plot build/bench/tuner.png
+
+bench-tuner-full: setup ## The same on 20 seeds (hours), and docs/benchmark.md from it
+	@mkdir -p build/bench
+	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS_FULL) --jobs 2 --json build/bench/tuner-full.json
+	@$(PY) -m specdec.simulate.document build/bench/tuner-full.json docs/benchmark.md
+
+bench-tick: setup ## What one tick of the tuner costs: time, memory per resource, checkpoint
+	@$(PY) -m tests.bench.tuner --json build/bench/tick.json

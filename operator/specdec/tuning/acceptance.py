@@ -223,7 +223,8 @@ def _shifted_to(hazard: float, shifts: Floats, survivors: Floats) -> float:
     centre = float(np.log(hazard / (1 - hazard)))
     for _ in range(3):
         p = 1.0 / (1.0 + np.exp(-centre - shifts))
-        away = (hazard - float(p @ survivors)) / max(float((p * (1 - p)) @ survivors), 1e-6)
+        seen = float(p @ survivors)
+        away = (hazard - seen) / max(seen - float((p * p) @ survivors), 1e-6)
         centre = min(max(centre + min(max(away, -2.0), 2.0), -12.0), 12.0)
     return centre
 

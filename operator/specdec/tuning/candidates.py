@@ -194,10 +194,15 @@ def _contrast(
 
 def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:
     """Shape (B,): batch sizes in buckets that hold a share of the request time worth naming."""
-    ends = np.array((*BATCH_BUCKET_ENDS, max(size, BATCH_BUCKET_ENDS[-1] + 1)))
     busy = load[:, 0] > BUSY_SHARE * max(float(load[:, 0].sum()), 1e-12)
-    out: NDArray[np.bool_] = busy[np.searchsorted(ends, np.arange(1, size + 1)).clip(0, busy.size - 1)]
+    out: NDArray[np.bool_] = busy[_bucket_of(size)]
     return out
+
+
+@lru_cache(maxsize=64)
+def _bucket_of(size: int) -> Ints:
+    """Shape (B,): the bucket of each batch size."""
+    return np.searchsorted(BATCH_BUCKET_ENDS, np.arange(1, size + 1))
 
 
 def as_schedule(table: Ints) -> Schedule:

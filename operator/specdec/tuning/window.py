@@ -76,14 +76,12 @@ def snapshot(sample: Sample) -> Snapshot | None:
     layout = _layout(
         tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in cells), tuple(len(c.accepted) for c in cells)
     )
-    if cells:
-        accepted = np.array([a for c in cells for a in c.accepted], dtype=float)
-        if not _usable(accepted):
-            return None
-        _cell_totals(totals, flat, accepted, layout)
+    accepted = np.array([a for c in cells for a in c.accepted], dtype=float)
     histograms = tuple(_counts(sample.stock, name) for name in LATENCIES)
-    if not (math.isfinite(sample.at) and _usable(totals) and _usable(flat) and all(map(_usable, histograms))):
+    if not (math.isfinite(sample.at) and _usable(np.concatenate((accepted, totals, flat.ravel(), *histograms)))):
         return None
+    if cells:
+        _cell_totals(totals, flat, accepted, layout)
     return Snapshot(
         sample.incarnation,
         sample.at,
@@ -151,7 +149,7 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
             return None
         cells[at] -= before.cells
     totals = after.totals - before.totals
-    if (totals < 0).any() or (cells < 0).any():
+    if totals.min() < 0 or (cells.size and cells.min() < 0):
         return None
     moved = cells[:, 0] > 0 if cells.size else np.zeros(0, dtype=bool)
     histograms = tuple(_fall_free(a, b) for a, b in zip(after.histograms, before.histograms, strict=True))
@@ -165,7 +163,8 @@ def _gauge(value: float | None) -> float:
 
 
 def _usable(values: Floats) -> bool:
-    return not values.size or bool(np.isfinite(values).all() and (values >= 0).all() and values.max() < 1e18)
+    # a NaN fails both comparisons
+    return not values.size or bool(values.min() >= 0.0 and values.max() < 1e18)
 
 
 def _stock_totals(totals: Floats, stock: StockCounters) -> None:
