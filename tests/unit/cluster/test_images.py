@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.images import IMAGES, ImageError, find, inputs
+from tests.cluster.builders import ImageError
+from tests.cluster.images import IMAGES, find, inputs
 
 
 def _context(folder: Path, dockerfile: str) -> Path:

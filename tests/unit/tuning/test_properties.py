@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from numpy.typing import NDArray
 
-from specdec.tuning import Decision, Hold, Kind, Limits, Reason, acted, candidates, estimated_costs, observe, recommend
+from specdec.tuning import (
+    Decision,
+    Hold,
+    Kind,
+    Limits,
+    Reason,
+    acted,
+    candidates,
+    estimated_costs,
+    new_state,
+    observe,
+    recommend,
+)
 from specdec.tuning.samples import Sample
 from tests.support.engines import CHAT, fleet, scaled
 
@@ -37,8 +51,10 @@ def test_k_never_leaves_the_bounds(low: int, high: int, batch: int, seed: int) -
     field=some.sampled_from(["steps", "drafts", "step_seconds"]),
 )
 def test_figures_that_are_no_counts_hold_with_a_reason(value: float, field: str) -> None:
+    spoilt: dict[str, Any] = {field: value}
+
     def spoil(samples: list[Sample]) -> list[Sample]:
-        cells = tuple(replace(cell, **{field: value}) for cell in samples[0].cells)
+        cells = tuple(replace(cell, **spoilt) for cell in samples[0].cells)
         return [replace(sample, cells=cells) for sample in samples]
 
     running = fleet()
@@ -64,11 +80,9 @@ def test_tokens_that_do_not_add_up_are_suspect() -> None:
 @quickly
 @given(steps=some.floats(0, 5), batch=some.sampled_from([16, 40, 90]))
 def test_dearer_verification_never_raises_k(steps: float, batch: int) -> None:
-    def table(bend: float):
+    def table(bend: float) -> NDArray[np.int64]:
         running = fleet()
         prior = replace(running.state.prior, costs=scaled(estimated_costs(), 1.0, bend))
-        from specdec.tuning import new_state
-
         seen = candidates.outlook(new_state(running.state.environment, prior))
         return candidates.best_table(seen, candidates.allowed(Limits(), 7, seen.grid))
 
@@ -82,8 +96,6 @@ def test_a_better_drafter_never_lowers_k(better: float, batch: int) -> None:
     lifted = 1 / (1 + (1 / hazards - 1) * math.exp(-better))
 
     def k(hazards: np.ndarray) -> int:
-        from specdec.tuning import new_state
-
         running = fleet()
         prior = replace(running.state.prior, acceptance=tuple(np.cumprod(hazards).tolist()))
         seen = candidates.outlook(new_state(running.state.environment, prior))
