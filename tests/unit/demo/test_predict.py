@@ -1,0 +1,37 @@
+"""What the demo promises follows from the tables by hand-checkable arithmetic."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from loadtests.plan import parse_plan
+from tests.demo.predict import Expected, expect, margin_percent
+from tests.demo.scene import REPOSITORY
+
+ACCEPTANCE: Final = {"hard": (0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)}
+PLAN: Final = parse_plan(
+    {"phases": [{"name": "busy", "seconds": 10, "load": {"users": 8}, "mix": {"hard": 1}}]}, REPOSITORY
+)
+
+
+def step_ms(batch: int, k: int) -> float:
+    return 1.0 * batch * (k + 1)
+
+
+def test_the_best_k_is_the_one_with_the_least_time_per_token() -> None:
+    (row,) = expect(PLAN, step_ms, ACCEPTANCE, 7)
+    assert row == Expected("busy", pytest.approx(64 / 1.5), pytest.approx(16 / 1.5), 1)
+
+
+def test_the_margin_weighs_each_twin_by_its_own_tokens() -> None:
+    rows = [Expected("busy", 40.0, 20.0, 1), Expected("calm", 10.0, 10.0, 7)]
+    margin = margin_percent(rows, {"busy": 1.0, "calm": 1.0}, {"busy": 3.0, "calm": 1.0})
+    assert margin == pytest.approx(100 * (1 - 17.5 / 25))
+
+
+def test_an_open_loop_has_no_batch_to_predict_from() -> None:
+    plan = parse_plan({"phases": [{"name": "open", "seconds": 10, "load": {"rate": 2}}]}, REPOSITORY)
+    with pytest.raises(ValueError, match="closed loop"):
+        expect(plan, step_ms, ACCEPTANCE, 7)
