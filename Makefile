@@ -197,7 +197,7 @@ bench-closed-loop: setup $(UV) ## Auto against every constant K on real vLLM: ho
 TUNER_SEEDS := 101,102,103
 TUNER_SEEDS_FULL := $(shell seq -s, 201 220)
 
-.PHONY: test-tuner bench-tuner bench-tuner-full bench-tick
+.PHONY: test-tuner bench-tuner bench-tuner-full bench-tuner-perturbed bench-tick
 test-tuner: setup ## The tuner and its benchmark: units, properties, every event, a smoke run
 	@OPENBLAS_NUM_THREADS=1 $(PYTEST) tests/unit/tuning tests/unit/simulate
 
@@ -209,6 +209,13 @@ bench-tuner-full: setup ## The same on 20 seeds (hours), and docs/benchmark.md f
 	@mkdir -p build/bench
 	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS_FULL) --jobs 2 --json build/bench/tuner-full.json
 	@$(PY) -m specdec.simulate.document build/bench/tuner-full.json docs/benchmark.md
+
+bench-tuner-perturbed: setup ## Steady and drift on two bent cost tables and three bent profile files: build/bench/tuner-*.json
+	@mkdir -p build/bench; tables=operator/specdec/simulate/tables; \
+	for costs in bent step; do for profiles in better steep rising; do echo "==> $$costs costs, $$profiles profiles"; \
+	  $(VENV)/bin/specdec simulate --workload steady --workload drift --seeds $(TUNER_SEEDS) --jobs 2 --hours $(or $(HOURS),48) \
+	    --costs $$tables/$$costs-costs.json --profiles $$tables/$$profiles-profiles.json \
+	    --json build/bench/tuner-$$costs-$$profiles.json; done; done
 
 bench-tick: setup ## What one tick of the tuner costs: time, memory per resource, checkpoint
 	@$(PY) -m tests.bench.tuner --json build/bench/tick.json

@@ -67,10 +67,12 @@ def explain(state: State, limits: Limits, now: float) -> Explanation:
 
 
 def _shares(state: State, size: int) -> tuple[tuple[int, float], ...]:
-    total = state.load[:, 0].sum()
-    used = np.flatnonzero(state.load[:, 0] > 0.01 * total) if total > 0 else np.zeros(0, dtype=int)
-    batches = [int(np.clip(round(state.load[b, 1] / state.load[b, 0]), 1, size)) for b in used]
-    return tuple((batch, float(state.load[b, 0] / total)) for batch, b in zip(batches, used, strict=True))
+    # a state that comes from a checkpoint remembers the day, not the last minutes
+    load = state.load if state.load[:, 0].sum() > 0 else state.day_load
+    total = load[:, 0].sum()
+    used = np.flatnonzero(load[:, 0] > 0.01 * total) if total > 0 else np.zeros(0, dtype=int)
+    batches = [int(np.clip(round(load[b, 1] / load[b, 0]), 1, size)) for b in used]
+    return tuple((batch, float(load[b, 0] / total)) for batch, b in zip(batches, used, strict=True))
 
 
 def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_k: int, *, allowed: bool) -> Candidate:

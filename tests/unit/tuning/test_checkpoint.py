@@ -8,7 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from specdec.tuning import CheckpointError, Environment, Limits, dump, estimated_prior, load, new_state, recommend
+from specdec.tuning import (
+    CheckpointError,
+    Environment,
+    Limits,
+    dump,
+    estimated_prior,
+    explain,
+    load,
+    new_state,
+    recommend,
+)
 from tests.support.engines import BROKEN, Fleet, fleet
 
 LIMIT_BYTES = 16 * 1024
@@ -85,3 +95,9 @@ def test_a_covariance_that_is_not_finite_is_refused() -> None:
     torn = replace(state, belief=replace(state.belief, covariance=np.full_like(state.belief.covariance, np.inf)))
     with pytest.raises(CheckpointError, match="finite"), np.errstate(invalid="ignore"):
         load(dump(torn), state.environment, state.prior)
+
+
+def test_an_operator_that_has_just_restarted_can_still_explain() -> None:
+    running = learned()
+    again = load(dump(running.state), running.state.environment, running.state.prior)
+    assert {row.k for row in explain(again, Limits(), running.now).candidates} == set(range(1, 8))
