@@ -89,6 +89,9 @@ test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=0
 	@$(PY) -m tests.demo
 
+.PHONY: bench
+bench: bench-scrape bench-simulator bench-tick bench-operator bench-loadtest ## The benchmarks that end within minutes: tables, and JSON in build/bench
+
 .PHONY: bench-idle
 bench-idle: setup ## What the operator writes in SECONDS_IDLE=600 while 20 resources rest (needs a local cluster)
 	@$(PY) -m tests.bench.idle
