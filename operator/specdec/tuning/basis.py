@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL_SD: Final = 0.7
-TOKENS_SD, TOKENS_SCALE, TOKENS_STEP = 0.08, 0.5, 0.25  # rough function of log verified tokens
+TOKENS_SD, TOKENS_SCALE = 0.08, 0.35  # rough function of log verified tokens
+DENSE_TOKENS: Final = (24.0, 1024.0)
 BATCH_SD, BATCH_SCALE, BATCH_STEP = 0.10, 1.2, 0.7  # function of log batch
 BOTH_SD, BOTH_SCALES = 0.12, (2.0, 1.0)  # smooth function of log batch and log(K + 1)
 BOTH_KNOTS: Final = (4, 3)
@@ -51,7 +52,7 @@ class Basis:
 def basis(max_batch: int, max_k: int) -> Basis:
     """Shared by all resources with the same limits."""
     longest = np.log(max_batch * (max_k + 1.0))
-    tokens = np.linspace(0.0, longest, int(np.ceil(longest / TOKENS_STEP)) + 1)
+    tokens = _token_knots(longest)
     batch = np.linspace(0.0, np.log(max(max_batch, 2)), int(np.ceil(np.log(max(max_batch, 2)) / BATCH_STEP)) + 1)
     both = (np.linspace(0.0, batch[-1], BOTH_KNOTS[0]), np.linspace(0.0, np.log(max_k + 1.0), BOTH_KNOTS[1]))
     first, second = (knots.ravel() for knots in np.meshgrid(*both, indexing="ij"))
@@ -66,10 +67,19 @@ def basis(max_batch: int, max_k: int) -> Basis:
     )
 
 
+def _token_knots(longest: float) -> Floats:
+    """Log verified tokens: dense where schedules are decided, coarse where a step is all fixed cost or all slope."""
+    low, high = (min(float(np.log(tokens)), longest) for tokens in DENSE_TOKENS)
+    parts = [np.linspace(0.0, low, 7)[:-1], np.linspace(low, high, 23)]
+    if longest > high:
+        parts.append(np.linspace(high, longest, 4)[1:])
+    knots: Floats = np.unique(np.concatenate(parts))
+    return knots
+
+
 def _hats(x: Floats, knots: Floats) -> Floats:
     """Shape (n, knots): weights of linear interpolation, the end values beyond the ends."""
-    width = knots[1] - knots[0]
-    place = np.clip((x - knots[0]) / width, 0.0, knots.size - 1.0)
+    place = np.interp(x, knots, np.arange(knots.size, dtype=float))
     out: Floats = np.maximum(1.0 - np.abs(place[:, None] - np.arange(knots.size)), 0.0)
     return out
 
