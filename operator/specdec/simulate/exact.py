@@ -18,7 +18,7 @@ from specdec.simulate.arrivals import Arrivals
 from specdec.simulate.lanes import LONGEST_TOKENS, Lanes
 from specdec.simulate.run import ADVANCE_SECONDS
 from specdec.simulate.workloads import Workload
-from specdec.simulate.world import World, build
+from specdec.simulate.world import World, build, within_advance
 from specdec.tuning.prior import CostTable
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ def compare(
 
 
 def _fast(world: World, fleets: list[Arrivals], table: Ints) -> float:
-    lanes = Lanes(world, 1, 1, ADVANCE_SECONDS)
+    lanes = Lanes(within_advance(world, ADVANCE_SECONDS), 1, 1, ADVANCE_SECONDS)
     lanes.tables[:] = table
     still, start, waited, served = np.ones(lanes.shape[1]), 0.0, 0.0, 0.0
     for fleet in fleets:

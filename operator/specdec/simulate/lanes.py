@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.simulate.arrivals import Block
-from specdec.simulate.world import World, within_advance
+from specdec.simulate.world import World
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -60,7 +60,10 @@ class _Incoming:
 
 
 class Lanes:
-    """State of `policies` x (`seeds` x replicas). A lane is one replica under one policy and seed."""
+    """State of `policies` x (`seeds` x replicas). A lane is one replica under one policy and seed.
+
+    world: with step times `within_advance`.
+    """
 
     def __init__(self, world: World, policies: int, seeds: int, step_seconds: float) -> None:
         self.world, self.dt = world, step_seconds
@@ -80,7 +83,7 @@ class Lanes:
         self._flat = self._ring.reshape(-1)
         self._row = np.arange(self.count).reshape(self.shape)
         self._slower = np.tile(np.asarray(world.workload.slower), seeds)
-        self._seconds = within_advance(world, step_seconds).ravel()
+        self._seconds = world.seconds.ravel()
         self._reference = world.length.mean(axis=1)
         self._scale = self._reference[:, None] / world.length  # (K + 1, classes)
 

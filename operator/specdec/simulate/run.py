@@ -16,7 +16,7 @@ from specdec.simulate.measures import HORIZON_SECONDS, Measures, true_gain_perce
 from specdec.simulate.policies import Policy, Seen
 from specdec.simulate.rollouts import Rollouts
 from specdec.simulate.tuned import Done, Tuned, untried_error_percent
-from specdec.simulate.world import World
+from specdec.simulate.world import World, within_advance
 from specdec.tuning import Kind, Prior
 
 Floats = NDArray[np.float64]
@@ -57,6 +57,8 @@ class Run:
     """Call `go` once."""
 
     def __init__(self, world: World, names: Sequence[str], seeds: Sequence[int], prior: Prior) -> None:
+        # the oracles and measures know the step times that the advances run at
+        world = within_advance(world, ADVANCE_SECONDS)
         self.world, self.seeds, self.prior = world, tuple(seeds), prior
         self.names = tuple(names)
         self.lanes = Lanes(world, len(self.names), len(self.seeds), ADVANCE_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -86,8 +86,8 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
     )
 
 
-def within_advance(world: World, advance_seconds: float) -> Floats:
-    """`World.seconds` as an advance of `advance_seconds` sees them: averaged over how the batch strays inside it.
+def within_advance(world: World, advance_seconds: float) -> World:
+    """`world` with step times as an advance of `advance_seconds` sees them, averaged over how the batch strays in it.
 
     Requests come and go within an advance, and tokens per second are concave in the batch, so the time at the mean
     batch would be too short. The batch is taken to stray with variance STRAY x batch x advance / service time.
@@ -101,7 +101,7 @@ def within_advance(world: World, advance_seconds: float) -> Floats:
         for k in range(world.max_k + 1):
             rate = length[k] / plain[start, k] / world.workload.output_tokens[0]
             out[start, k, 1:] = _strayed(plain[start, k], STRAY * batch * rate * advance_seconds)[1:]
-    return out + over
+    return replace(world, seconds=out + over)
 
 
 def _strayed(seconds: Floats, variance: Floats) -> Floats:
