@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from specdec.simulate import plot, results
+from specdec.simulate import plot, results, workloads
 from specdec.simulate.rows import Row
 from specdec.simulate.table import ordered, summary
 from specdec.simulate.targets import TARGETS
@@ -47,7 +47,16 @@ def write(source: Path, page: Path) -> None:
 def _run(about: dict[str, Any]) -> str:
     hours = ", ".join(f"{name} {found['hours']:g} h" for name, found in about["workloads"].items())
     seeds = ", ".join(map(str, about["seeds"]))
-    return f"Run: version {about['version']}, seeds {seeds}; {hours}.\n"
+    run = f"Run: version {about['version']}, seeds {seeds}; {hours}.\n"
+    short = [
+        f"{name} (of {workloads.find(name).seconds / 3600:g} h)"
+        for name, found in about["workloads"].items()
+        if name in workloads.NAMES and found["hours"] * 3600 < workloads.find(name).seconds
+    ]
+    if not short:
+        return run
+    note = "its figures are those of the first hours, the cold start and the night, and no verdict on the targets"
+    return f"{run}\n**A shortened run**: {', '.join(short)}; {note}. `make bench-tuner-full` makes the whole one.\n"
 
 
 def _targets(rows: Sequence[Row]) -> str:
