@@ -86,7 +86,7 @@ test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 # ---- the main job ----------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=0
+demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: KILLS=N kills operator pods meanwhile
 	@$(PY) -m tests.demo
 
 .PHONY: bench

@@ -23,10 +23,7 @@ from tests.demo.traffic import drive
 from tests.support.kubectl import KubectlError
 
 PLAIN_COLUMNS: Final = 150
-DEFAULT_PLANS: Final = {
-    "simulator": stage.REPOSITORY / "examples" / "demo-plan.yaml",
-    "vllm": stage.REPOSITORY / "examples" / "demo-plan-vllm.yaml",
-}
+DEFAULT_PLANS: Final = {"simulator": stage.REPOSITORY / "examples" / "demo-plan.yaml"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

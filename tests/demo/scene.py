@@ -18,11 +18,8 @@ SYSTEM_NAMESPACE: Final = "specdec-system"
 NAMESPACE: Final = "demo"
 TUNED: Final = "deepseek-v4-flash"
 UNTUNED: Final = "deepseek-v4-flash-untuned"
-EXAMPLES: Final = {
-    "simulator": REPOSITORY / "examples" / "deepseek-v4-flash-simulated.yaml",
-    "vllm": REPOSITORY / "examples" / "tiny-vllm-cpu.yaml",
-}
-IMAGES: Final = {"simulator": ("operator", "simulator"), "vllm": ("operator", "vllm")}
+EXAMPLES: Final = {"simulator": REPOSITORY / "examples" / "deepseek-v4-flash-simulated.yaml"}
+IMAGES: Final = {"simulator": ("operator", "simulator")}
 START_SECONDS: Final = 600.0
 
 
