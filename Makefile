@@ -67,7 +67,7 @@ test: setup ## All tiers, the quick ones first
 	  echo "    $$tier: $$((SECONDS - began)) s"; done; echo "==> all tiers passed in $$SECONDS s"
 
 test-unit: setup ## Units, and 95 % of the pure rooms' branches: seconds
-	@$(PYTEST) tests/unit --cov --cov-report=
+	@$(PYTEST) tests/unit -n 2 --cov --cov-report=
 	@$(VENV)/bin/coverage report --fail-under=95 --include='operator/specdec/api/*,operator/specdec/desired/*,operator/specdec/observed/*,operator/specdec/tuning/*'
 
 test-contract: setup ## The simulator and the engine client against the contract and captured vLLM pages
