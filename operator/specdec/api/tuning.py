@@ -131,7 +131,7 @@ class Disruption(Model):
     """What tuning may cost in restarts."""
 
     max_restarts_per_day: Annotated[int, Field(ge=0, le=24)] = 1
-    """Rolling restarts for tuning in any 24 hours; 0 forbids them."""
+    """Rolling restarts for tuning in any 24 hours; 0 forbids them. The tuner itself leaves a day between two."""
     windows: Annotated[
         tuple[MaintenanceWindow, ...],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["schedule", "timeZone"]}),
