@@ -1,4 +1,7 @@
-"""The operator's log: JSON lines on stderr, or coloured text for people. No secret is ever handed to it."""
+"""The operator's log: JSON lines on stderr, or coloured text for people.
+
+No secret is ever handed to it, and no traceback shows local variables, because tokens are among them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ import structlog
 
 Format = Literal["json", "console"]
 LEVELS: Final = ("debug", "info", "warning", "error")
+TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def configure(level: str, form: Format) -> None:
@@ -21,9 +27,11 @@ def configure(level: str, form: Format) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [TRACEBACKS, structlog.processors.JSONRenderer()]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     structlog.configure(
         processors=[

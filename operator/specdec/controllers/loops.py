@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from specdec.kube.errors import NotLeading, Unavailable
+from specdec.kube.errors import KubeError, NotLeading, Unavailable
 from specdec.kube.kinds import Name
 
 log = structlog.get_logger(__name__)
@@ -120,7 +120,7 @@ class Loops:
             resource=str(name),
             failures=failures,
             error=str(error),
-            exc_info=None if isinstance(error, Unavailable) else error,
+            exc_info=None if isinstance(error, KubeError) else error,
         )
         self.failed(name, error)
 

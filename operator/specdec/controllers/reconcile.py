@@ -23,11 +23,12 @@ from specdec.controllers.statuses import Statuses
 from specdec.controllers.tokens import Tokens
 from specdec.controllers.tuner import Tuner
 from specdec.kube.cache import Cache, Seen
+from specdec.kube.errors import KubeError
 from specdec.kube.kinds import BY_NAME, UNWATCHED, Name
 from specdec.observed import Refusal
 
 
-class ChildrenRefused(Exception):
+class ChildrenRefused(KubeError):
     """Some children could not be written; the status says which, and the loop tries again later."""
 
 
