@@ -47,10 +47,10 @@ def _play(options: argparse.Namespace, folder: Path, steps: Steps) -> int:
     operator = scene.kubectl.within(stage.SYSTEM_NAMESPACE)
     chaos = Chaos(operator, options.kill_operator, plan.seconds, Random(options.seed))
     with steps.step(f"traffic by locust on both twins, {plan.seconds:.0f} s"):
-        drive(scene, plan, folder, chaos, steps.console)
+        watch = drive(scene, plan, folder, chaos, steps.console)
     with steps.step("report"):
         disturbed_pods = disturbed(before, engine_restarts(scene.kubectl))
-        outcome = judge(folder, plan, scene.engine, len(chaos.killed), disturbed_pods)
+        outcome = judge(folder, plan, scene.engine, watch.kept[stage.TUNED], len(chaos.killed), disturbed_pods)
     outcome.show(steps.console, scene.kubectl, sum(steps.took.values()))
     return 0 if outcome.good else 1
 

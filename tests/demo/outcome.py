@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.plan import Plan
-from loadtests.records import Event, read_rows
 from loadtests.report import build_report
 from loadtests.stats import Estimate
 from loadtests.summary import Summary, TargetSummary, summarise
@@ -20,23 +19,36 @@ from specdec_simulator import acceptance, costs
 from tests.demo.predict import Expected, expect, margin_percent
 from tests.demo.scene import SYSTEM_NAMESPACE, TUNED, UNTUNED
 from tests.demo.steps import DemoError
+from tests.demo.watch import Kept, reversals
 from tests.support.kubectl import Kubectl
 
 CARD_K: Final = 7
+MOST_REVERSALS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the tuned twin's schedule within a phase, short trials left out.
+
+    count: schedules that came into force. reversals: how often K at the phase's batch turned back.
+    """
+
+    count: int
+    reversals: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """margin: percent less time per output token than the untuned twin. expected: what the cost tables promise, if any.
 
-    schedules: how often the schedule changed in each phase. disturbed: engine pods that restarted or were replaced.
+    changes: by phase. disturbed: engine pods that restarted or were replaced.
     """
 
     summary: Summary
     expected: Sequence[Expected]
     margin: float
     expected_margin: float | None
-    schedules: Mapping[str, int]
+    changes: Mapping[str, Changes]
     kills: int
     disturbed: Sequence[str]
     report: Path
@@ -47,9 +59,10 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """The tuned twin was faster, its schedule moved, nobody's request failed and no engine restarted."""
-        moved = sum(self.schedules.values()) > 0
-        return self.margin > 0 and moved and self.failures == 0 and not self.disturbed
+        """The tuned twin was faster, its K moved without flapping, no request failed and no engine restarted."""
+        moved = any(changes.count for changes in self.changes.values())
+        steady = all(changes.reversals <= MOST_REVERSALS for changes in self.changes.values())
+        return self.margin > 0 and moved and steady and self.failures == 0 and not self.disturbed
 
     def show(self, console: Console, kubectl: Kubectl, seconds: float) -> None:
         """The verdict, the table of phases, and where to look next."""
@@ -73,20 +86,20 @@ class Outcome:
 
     def _table(self) -> Table:
         table = Table(title="Time per output token, ms", title_justify="left")
-        for column in ("phase", "untuned", "tuned", "less", "promised", "best K", "schedule changes"):
+        for column in ("phase", "untuned", "tuned", "less", "promised", "best K", "changes", "reversals"):
             table.add_column(column, justify="left" if column == "phase" else "right")
         promised = {row.phase: row for row in self.expected}
-        for phase, changes in self.schedules.items():
+        for phase, changes in self.changes.items():
             slow, fast = (_tpot(self.summary.targets[name], phase) for name in (UNTUNED, TUNED))
             row = promised.get(phase)
             hope = ("", "") if row is None else (f"{100 * (1 - row.tuned_ms / row.untuned_ms):.1f} %", str(row.best_k))
             less = f"{100 * (1 - fast / slow):.1f} %"
-            table.add_row(phase, f"{slow:.1f}", f"{fast:.1f}", less, *hope, str(changes))
+            table.add_row(phase, f"{slow:.1f}", f"{fast:.1f}", less, *hope, str(changes.count), str(changes.reversals))
         return table
 
 
-def judge(folder: Path, plan: Plan, engine: str, kills: int, disturbed: Sequence[str]) -> Outcome:
-    """Read the run in `folder` and write its report there."""
+def judge(folder: Path, plan: Plan, engine: str, kept: Sequence[Kept], kills: int, disturbed: Sequence[str]) -> Outcome:
+    """Read the run in `folder` and write its report there. kept: the tuned twin's schedules."""
     summary = summarise(folder)
     report = build_report(folder).html
     twins = [summary.targets[name] for name in (UNTUNED, TUNED)]
@@ -98,7 +111,7 @@ def judge(folder: Path, plan: Plan, engine: str, kills: int, disturbed: Sequence
         expected=expected,
         margin=100 * (1 - fast / slow),
         expected_margin=margin_percent(expected, *tokens) if expected else None,
-        schedules=_changes(folder, plan),
+        changes=_changes(kept, plan),
         kills=kills,
         disturbed=disturbed,
         report=report,
@@ -119,12 +132,15 @@ def _expected(plan: Plan) -> Sequence[Expected]:
     return expect(plan, step_ms, acceptance.load(), CARD_K)
 
 
-def _changes(folder: Path, plan: Plan) -> dict[str, int]:
-    """Schedule changes of the tuned twin in each phase."""
-    times = [e.t for e in read_rows(folder / "events.jsonl", Event) if e.kind == "schedule" and e.target == TUNED]
+def _changes(kept: Sequence[Kept], plan: Plan) -> dict[str, Changes]:
     edges = (*plan.starts(), plan.seconds)
-    spans = zip(plan.phases, pairwise(edges), strict=True)
-    return {phase.name: sum(start <= t < end for t in times) for phase, (start, end) in spans}
+    return {
+        phase.name: Changes(
+            count=sum(start < one.t < end for one in kept[1:]),
+            reversals=reversals(kept, phase.load.users or 1, start, end),
+        )
+        for phase, (start, end) in zip(plan.phases, pairwise(edges), strict=True)
+    }
 
 
 def _overall(twin: TargetSummary) -> float:

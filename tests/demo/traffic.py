@@ -14,7 +14,7 @@ from rich.live import Live
 
 from loadtests import run as loadtest
 from loadtests.plan import Plan
-from loadtests.records import RunInfo, Target
+from loadtests.records import Target
 from tests.demo.chaos import Chaos
 from tests.demo.scene import TUNED, UNTUNED, Scene
 from tests.demo.watch import Watch
@@ -24,8 +24,8 @@ LOOK_SECONDS: Final = 2.0
 PLAIN_SECONDS: Final = 15.0
 
 
-def drive(scene: Scene, plan: Plan, folder: Path, chaos: Chaos, console: Console) -> RunInfo:
-    """Run `plan` against both twins at once; the files of a run are in `folder` afterwards."""
+def drive(scene: Scene, plan: Plan, folder: Path, chaos: Chaos, console: Console) -> Watch:
+    """Run `plan` against both twins at once; the files of a run are in `folder` afterwards. Returns what was seen."""
     watch = Watch(scene.kubectl, (TUNED, UNTUNED), folder)
     with ExitStack() as stack:
         targets = [_target(stack, scene, name) for name in (TUNED, UNTUNED)]
@@ -37,7 +37,8 @@ def drive(scene: Scene, plan: Plan, folder: Path, chaos: Chaos, console: Console
             began.set()
 
         stack.enter_context(_viewing(plan, watch, chaos, console, began, start))
-        return loadtest.run(plan, targets, folder, loadtest.Options(baseline=UNTUNED), on_start=on_start)
+        loadtest.run(plan, targets, folder, loadtest.Options(baseline=UNTUNED), on_start=on_start)
+    return watch
 
 
 def _target(stack: ExitStack, scene: Scene, name: str) -> Target:
