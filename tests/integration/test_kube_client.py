@@ -50,7 +50,7 @@ async def test_a_list_comes_in_pages(client: KubeClient, namespace: str, monkeyp
     monkeypatch.setattr("specdec.kube.client.PAGE_SIZE", 2)
     for name in ("a", "b", "c"):
         await client.apply(config_map(namespace, name))
-    pages = [[item["metadata"]["name"] for item in page] async for page in client.pages(CONFIG_MAP, namespace)]
+    pages = [[item["metadata"]["name"] for item in page.items] async for page in client.pages(CONFIG_MAP, namespace)]
     assert sorted(name for page in pages for name in page) == ["a", "b", "c"]
     assert [len(page) for page in pages] == [2, 1]
 
@@ -110,7 +110,7 @@ async def test_an_event_is_told_once(client: KubeClient, api_server: ApiServer, 
     told = Event("Normal", "ScheduleChanged", "K is 5 now: " + "x" * 2000)
     for _ in range(3):
         await recorder.post(about, told)
-    events = [event async for page in client.pages(EVENT, namespace) for event in page]
+    events = [event async for page in client.pages(EVENT, namespace) for event in page.items]
     assert len(events) == 1
     assert events[0]["reason"] == "ScheduleChanged"
     assert len(events[0]["message"].encode()) == 1024

@@ -1,13 +1,14 @@
 """Replicas, outages and silence: one acts, nothing is lost, and nobody writes while nothing changes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from specdec.controllers.engines import Round
-from specdec.kube.kinds import Name
+from specdec.kube.client import KubeClient, Page
+from specdec.kube.kinds import RESOURCE, Kind, Name
 from tests.integration.conftest import CRD, OPERATOR, World
 from tests.support.apiserver import ApiServer
 from tests.support.fleet import Fleet, eventually
@@ -88,6 +89,42 @@ async def test_a_deletion_that_no_watch_showed_is_noticed_by_the_next_list(world
         assert world.get("service", "demo")
         world.kubectl("delete", "specdep", "demo")
         assert (await life.one_pass(name)).gone
+
+
+class Disturbed(KubeClient):
+    """Lists during which something happens that a watch tells of before the list has come in."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    async def pages(self, kind: Kind, namespace: str | None = None, selector: str = "") -> AsyncIterator[Page]:
+        async for page in super().pages(kind, namespace, selector):
+            type(self).meanwhile()
+            yield page
+
+
+async def test_what_is_made_while_a_list_runs_is_not_taken_for_gone(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    async with in_process(world.kubeconfig) as life:
+        watches, cache = life.operator.watches, life.operator.cache
+
+        def made() -> None:
+            world.apply("demo")
+            cache.put(RESOURCE, world.get("specdep", "demo"))
+
+        watches.client = Disturbed(watches.client.api)
+        Disturbed.meanwhile = staticmethod(made)
+        await watches.sweep(RESOURCE)
+        assert cache.seen(name).resource
+
+        def deleted() -> None:
+            gone = world.get("specdep", "demo")
+            world.kubectl("delete", "specdep", "demo")
+            after = json.loads(world.kubectl("get", "--raw", RESOURCE.path(world.namespace)))["metadata"]
+            cache.drop(RESOURCE, {**gone, "metadata": {**gone["metadata"], **after}})
+
+        Disturbed.meanwhile = staticmethod(deleted)
+        await watches.sweep(RESOURCE)
+        assert cache.seen(name).resource is None
 
 
 @pytest.mark.slow

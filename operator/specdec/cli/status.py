@@ -48,7 +48,7 @@ async def _read(client: KubeClient, namespace: str | None, name: str | None) -> 
 
     if name is not None:
         return [await client.get(RESOURCE, Name(namespace or "default", name))]
-    return [body async for page in client.pages(RESOURCE, namespace) for body in page]
+    return [body async for page in client.pages(RESOURCE, namespace) for body in page.items]
 
 
 def _overview(found: list[Json]) -> Table:

@@ -25,6 +25,8 @@ _POD_STATUS: Final = (
     "phase", "reason", "message", "podIP", "startTime", "conditions", "containerStatuses", "initContainerStatuses",
 )  # fmt: skip
 
+GONE_REMEMBERED: Final = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -59,9 +61,11 @@ class Cache:
     changed: Callable[[Name], None]
     _objects: dict[tuple[Kind, Name], Stored] = field(default_factory=dict)
     _owned: defaultdict[Name, set[tuple[Kind, Name]]] = field(default_factory=lambda: defaultdict(set))
+    # Version of the end, by uid: a list, or the answer to a write, may arrive after the watch has told of it.
+    _gone: dict[str, str] = field(default_factory=dict)
 
     def put(self, kind: Kind, body: Json, *, quietly: bool = False) -> None:
-        """Take what a watch, a list or an answer to a write has shown; an older version than the known is ignored.
+        """Take what a watch, a list or an answer to a write has shown, unless a newer version or its end is known.
 
         quietly: the caller knows already, nobody is woken.
         """
@@ -71,11 +75,8 @@ class Cache:
         key = (kind, _name(body))
         metadata = body["metadata"]
         known = self._objects.get(key)
-        if (
-            known is not None
-            and known.uid == metadata["uid"]
-            and not _newer(metadata["resourceVersion"], known.version)
-        ):
+        latest = self._gone.get(metadata["uid"]) if known is None else known.version
+        if latest is not None and not _newer(metadata["resourceVersion"], latest):
             return
         pruned = json.dumps(prune(kind, body), separators=(",", ":")).encode()
         self._objects[key] = Stored(kind, metadata["uid"], metadata["resourceVersion"], pruned)
@@ -85,17 +86,24 @@ class Cache:
 
     def drop(self, kind: Kind, body: Json) -> None:
         """Take a deletion; one of an earlier object of the same name is ignored."""
-        key = (kind, _name(body))
+        key, uid = (kind, _name(body)), body["metadata"]["uid"]
+        self._bury(uid, body["metadata"]["resourceVersion"])
         known = self._objects.get(key)
-        if known is not None and known.uid == body["metadata"]["uid"]:
+        if known is not None and known.uid == uid:
             self._forget(key)
 
-    def keep_only(self, kind: Kind, namespace: str | None, uids: frozenset[str]) -> int:
-        """Drop what a full list of `kind` no longer shows: a watch can miss a deletion. Returns how many."""
+    def keep_only(self, kind: Kind, namespace: str | None, uids: frozenset[str], version: str) -> int:
+        """Drop what a full list of `kind` no longer shows: a watch can miss a deletion. Returns how many.
+
+        version: the list's resourceVersion; what came to be after it is none of the list's business.
+        """
         gone = [
             key
             for key, stored in self._objects.items()
-            if key[0] is kind and namespace in (None, key[1].namespace) and stored.uid not in uids
+            if key[0] is kind
+            and namespace in (None, key[1].namespace)
+            and stored.uid not in uids
+            and not _newer(stored.version, version)
         ]
         for key in gone:
             self._forget(key)
@@ -123,6 +131,11 @@ class Cache:
     def names(self) -> tuple[Name, ...]:
         """All resources that exist, and those of which only children are left."""
         return tuple({name for kind, name in self._objects if kind is RESOURCE} | set(self._owned))
+
+    def _bury(self, uid: str, version: str) -> None:
+        self._gone[uid] = version
+        if len(self._gone) > GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     def _mapped(self, owner: Name) -> Iterator[tuple[Kind, Name]]:
         return (key for key in self._owned.get(owner, ()) if key[0] is not RESOURCE)

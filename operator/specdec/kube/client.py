@@ -42,6 +42,14 @@ def _unobserved(_verb: str, _status: int, _seconds: float) -> None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list. version: resourceVersion of the instant that the whole list, all its pages, shows."""
+
+    items: list[Manifest]
+    version: str
+
+
 @dataclass(slots=True)
 class KubeClient:
     """Typed verbs over one connection pool.
@@ -68,15 +76,14 @@ class KubeClient:
     async def get(self, kind: Kind, name: Name) -> Manifest:
         return await self._request("get", "GET", kind.path(name.namespace, name.name))
 
-    async def pages(
-        self, kind: Kind, namespace: str | None = None, selector: str = ""
-    ) -> AsyncIterator[list[Manifest]]:
+    async def pages(self, kind: Kind, namespace: str | None = None, selector: str = "") -> AsyncIterator[Page]:
         """Lists in pages, so that neither side holds the whole collection at once."""
         query = {"limit": str(PAGE_SIZE), **({"labelSelector": selector} if selector else {})}
         while True:
             page = await self._request("list", "GET", kind.path(namespace), query=query)
-            yield page.get("items") or []
-            if not (token := page.get("metadata", {}).get("continue")):
+            metadata = page["metadata"]
+            yield Page(page.get("items") or [], metadata["resourceVersion"])
+            if not (token := metadata.get("continue")):
                 return
             query["continue"] = token
 

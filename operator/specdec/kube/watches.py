@@ -78,11 +78,13 @@ class Watches:
         """Bring the cache in line with a full list of `kind`."""
         for namespace in self.namespaces or (None,):
             uids: set[str] = set()
+            version = ""
             async for page in self.client.pages(kind, namespace, selector_of(kind)):
-                for body in page:
+                version = page.version
+                for body in page.items:
                     self.cache.put(kind, body)
                     uids.add(body["metadata"]["uid"])
-            missed = self.cache.keep_only(kind, namespace, frozenset(uids))
+            missed = self.cache.keep_only(kind, namespace, frozenset(uids), version)
             if missed:
                 log.info("deletions noticed late", kind=kind.name, namespace=namespace, objects=missed)
 

@@ -56,8 +56,10 @@ def test_an_older_version_never_replaces_a_newer() -> None:
 def test_an_object_made_anew_replaces_its_forerunner() -> None:
     known, _ = cache()
     known.put(RESOURCE, body(version=10))
-    known.put(RESOURCE, body(version=3, uid="u9"))
+    known.put(RESOURCE, body(version=11, uid="u9"))
     assert known.get(RESOURCE, DEMO)["metadata"]["uid"] == "u9"  # type: ignore[index]
+    known.put(RESOURCE, body(version=10))
+    assert known.get(RESOURCE, DEMO)["metadata"]["uid"] == "u9", "a list that began before shows the forerunner"  # type: ignore[index]
 
 
 def test_a_late_deletion_of_the_forerunner_is_ignored() -> None:
@@ -74,10 +76,28 @@ def test_a_list_shows_what_is_gone() -> None:
     known, woken = cache()
     known.put(DEPLOYMENT, body("a", uid="a"))
     known.put(DEPLOYMENT, body("b", uid="b"))
-    assert known.keep_only(DEPLOYMENT, None, frozenset({"a"})) == 1
+    assert known.keep_only(DEPLOYMENT, None, frozenset({"a"}), "1") == 1
     assert [child["metadata"]["name"] for child in known.seen(DEMO).children] == ["a"]
-    assert known.keep_only(DEPLOYMENT, "elsewhere", frozenset()) == 0
+    assert known.keep_only(DEPLOYMENT, "elsewhere", frozenset(), "9") == 0
     assert len(woken) == 3
+
+
+def test_a_list_says_nothing_of_what_came_after_it() -> None:
+    known, _ = cache()
+    known.put(DEPLOYMENT, body("made-meanwhile", version=101, uid="a"))
+    known.put(DEPLOYMENT, body("gone", version=100, uid="b"))
+    assert known.keep_only(DEPLOYMENT, None, frozenset(), "100") == 1
+    assert [child["metadata"]["name"] for child in known.seen(DEMO).children] == ["made-meanwhile"]
+
+
+def test_what_was_deleted_while_a_list_ran_does_not_come_back_with_it() -> None:
+    known, _ = cache()
+    known.put(DEPLOYMENT, body(version=5, uid="a"))
+    known.drop(DEPLOYMENT, body(version=7, uid="a"))
+    known.put(DEPLOYMENT, body(version=5, uid="a"))
+    assert known.seen(DEMO).children == ()
+    known.put(DEPLOYMENT, body(version=8, uid="a"))
+    assert len(known.seen(DEMO).children) == 1, "to a watch by label, an object that lost its label is deleted"
 
 
 def test_an_answer_to_our_own_write_wakes_nobody() -> None:
