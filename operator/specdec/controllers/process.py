@@ -113,7 +113,7 @@ class Operator:
 
     async def _shut_down(self, parts: Sequence[asyncio.Task[Any]]) -> None:
         log.info("stopping", identity=self.settings.identity)
-        self.loops.stop()
+        self._cease()
         for task in parts:
             task.cancel()
         await asyncio.gather(self.loops.stopped(), *parts, return_exceptions=True)
@@ -139,22 +139,29 @@ class Operator:
         self._taking_over = asyncio.get_running_loop().create_task(self._take_over(), name="take over")
 
     async def _take_over(self) -> None:
-        """Act once the records of who acted before are read as they are now, not as a watch last showed them."""
-        while self.may_act():
+        """Act once the records of who acted before are read as they are now, not as a watch last showed them.
+
+        Until cancelled: a renewal that is late but succeeds is no new beginning, so nobody would start this again.
+        """
+        while True:
             try:
                 await self.watches.sweep(CONFIG_MAP)
-                self.loops.start()
-                return
-            except errors.KubeError as error:
-                log.warning("records not read, will try again", error=str(error))
+                break
+            except Exception as error:
+                trace = None if isinstance(error, errors.KubeError) else error
+                log.warning("records not read, will try again", error=str(error), exc_info=trace)
                 await asyncio.sleep(FIRST_LIST_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        self.loops.start()
 
     def _follow(self) -> None:
         self.metrics.leading.set(0)
+        self._cease()
+        self.reconciler.forget_all()
+
+    def _cease(self) -> None:
         if self._taking_over is not None:
             self._taking_over.cancel()
         self.loops.stop()
-        self.reconciler.forget_all()
 
     def _changed(self, name: Name) -> None:
         self.loops.wake(name)
