@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 SLOTS: Final = 16
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 120.0
+# The time in which a late renewal of the lease succeeds or is given up.
+RENEWAL_PAUSE_SECONDS: Final = 4.0
 # A change counts again this soon after a failure: what failed may be what the user just repaired.
 DEAF_SECONDS: Final = 1.0
 
@@ -90,8 +92,8 @@ class Loops:
                     again = await self.work(name)
                 failures = 0
             except NotLeading:
-                # The end of leading is about to stop this loop.
-                again = Again(LONGEST_PAUSE_SECONDS)
+                # Either the end of leading is about to stop this loop, or a renewal was late and all is well again.
+                again = Again(RENEWAL_PAUSE_SECONDS * (0.5 + 0.5 * self.chance()))
             except Exception as error:
                 failures += 1
                 self._tell(name, error, failures)

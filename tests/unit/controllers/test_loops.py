@@ -176,11 +176,12 @@ def test_stopped_and_started_at_once_goes_on() -> None:
     in_no_time(main())
 
 
-def test_without_the_lease_a_loop_waits_quietly() -> None:
-    work = Work(fails=lambda _: NotLeading("no lease"))
+def test_after_a_late_renewal_of_the_lease_a_loop_goes_on_soon_and_quietly() -> None:
+    late = [NotLeading("no lease")]
+    work = Work(fails=lambda _: late.pop() if late else None)
     told: list[Name] = []
-    run(Loops(work, failed=lambda name, _: told.append(name)), 60, ONE)
-    assert len(work.at[ONE]) == 1
+    run(Loops(work, failed=lambda name, _: told.append(name)), 10, ONE)
+    assert len(work.at[ONE]) == 2
     assert not told
 
 
