@@ -1,7 +1,7 @@
 """The closed loop on real parts: API server, operator process, simulated engines as pods, traffic."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,6 +16,8 @@ FAST: dict[str, Any] = {
     "monitoring": {"scrapeIntervalSeconds": 1},
     "engine": {"image": "specdec/simulator:dev", "maxNumSeqs": 64},
 }
+USERS: Final = 48
+DECIDE_SECONDS: Final = 240.0
 
 
 @pytest.fixture
@@ -37,17 +39,18 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
     pod = next(iter(fleet.pods.values()))
     world.wait_condition("demo", "Ready")
     world.wait_condition("demo", "MetricsAvailable")
-    with Traffic(pod.url, users=48, domain="chat") as traffic:
-        schedule = eventually("a schedule is in force", lambda: _told(pod.get("/v1/speculation")["schedule"]), 90)
-        eventually("the status shows it", lambda: world.status("demo").get("history"), 120)
+    # Half of the first drafts fail and 48 requests share each step: by the estimated tables K = 7 costs a quarter here.
+    with Traffic(pod.url, users=USERS, domain="hard") as traffic:
+        eventually("a better schedule was decided", lambda: world.status("demo").get("history"), DECIDE_SECONDS)
+        schedule = eventually("and is in force", lambda: _told(pod.get("/v1/speculation")["schedule"]))
     assert not traffic.failures
     status = world.status("demo")
     assert status["speculation"]["switching"] == "Live"
-    assert status["history"][0]["reason"]
+    assert status["history"][-1]["reason"] == "BetterSchedule"
+    assert _k_at(status["speculation"]["schedule"], USERS) < 7
     assert status["acceptance"]["meanAcceptedLength"].endswith("m")
     assert status["engine"]["version"]
-    events = world.events("demo")
-    assert {"ScheduleChanged", "TrialStarted"} & {event["reason"] for event in events}
+    assert "ScheduleChanged" in {event["reason"] for event in world.events("demo")}
 
     fleet.restart(pod)
     eventually("the restarted engine is told again", lambda: _told(pod.get("/v1/speculation")["schedule"]), 30)
@@ -56,3 +59,7 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
 
 def _told(schedule: dict[str, Any]) -> dict[str, Any] | None:
     return schedule if schedule["revision"] > 1 else None
+
+
+def _k_at(tiers: list[dict[str, int]], batch: int) -> int:
+    return next(t["numSpeculativeTokens"] for t in tiers if t["fromBatch"] <= batch <= t["toBatch"])
