@@ -48,16 +48,24 @@ def outdone(checkpoint: Checkpoint, revision: int) -> Checkpoint:
 
 
 def accepted_with(
-    checkpoint: Checkpoint, decision: tuning.Decision, switching: tuning.Switching, now: float
+    checkpoint: Checkpoint,
+    decision: tuning.Decision,
+    switching: tuning.Switching,
+    now: float,
+    back_to: Schedule | None = None,
 ) -> Checkpoint:
-    """`checkpoint` with `decision` accepted: a new revision, an entry in the history unless it is but a trial."""
+    """`checkpoint` with `decision` accepted: a new revision, an entry in the history unless it is but a trial.
+
+    back_to: what was in force before the trial that `decision` ends, if it ends one.
+    """
     before = checkpoint.accepted
     if before is None:
         raise ValueError("a decision needs something accepted before it; amend the checkpoint first")
     after = _follow(before, decision, switching)
     noted = replace(checkpoint, accepted=after, since=now)
     if decision.kind is not tuning.Kind.TRIAL and decision.reason is not tuning.Reason.TRIAL_ENDED:
-        noted = noted.remember(_entry(before, after, decision, now))
+        untried = in_words(before) if back_to is None else schedule_in_words(back_to)
+        noted = noted.remember(_entry(untried, after, decision, now))
     return noted.restarted(now) if after.start_k != before.start_k or after.switching == "Restart" else noted
 
 
@@ -92,10 +100,10 @@ def schedule_in_words(schedule: Schedule) -> str:
     return ", ".join([*bounded, f"then {last}"]) if bounded else last
 
 
-def _entry(before: AcceptedDecision, after: AcceptedDecision, decision: tuning.Decision, now: float) -> Entry:
+def _entry(before: str, after: AcceptedDecision, decision: tuning.Decision, now: float) -> Entry:
     return Entry(
         at=now,
-        before=in_words(before),
+        before=before,
         after=in_words(after),
         reason=decision.reason.value,
         predicted_percent=round(decision.gain.mean_percent, 1),

@@ -44,7 +44,8 @@ def ticked(
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)
     if isinstance(answer, tuning.Decision):
-        noted = accepted_with(noted, answer, limits.switching, now)
+        back_to = state.trial.back_to if state.trial is not None else None
+        noted = accepted_with(noted, answer, limits.switching, now, back_to)
         state = tuning.acted(state, answer, now)
         noted = saved(noted, state)
     return Outcome(noted, state, answer)

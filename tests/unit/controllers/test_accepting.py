@@ -62,6 +62,13 @@ def test_a_trial_is_accepted_but_is_no_move_of_the_history() -> None:
     assert after.history == ()
 
 
+def test_a_move_that_ends_a_trial_is_told_from_what_was_in_force_before_the_trial() -> None:
+    tried = accepted_with(FIRST, decision(tuning.Kind.TRIAL), tuning.Switching.LIVE, NOW)
+    kept = decision(tuning.Kind.LIVE, constant(4, 256))
+    after = accepted_with(tried, kept, tuning.Switching.LIVE, NOW + 30, back_to=constant(7, 256))
+    assert (after.history[0].before, after.history[0].after) == ("7", "4")
+
+
 def test_switching_off_keeps_the_way_back() -> None:
     tiered = accepted_with(FIRST, decision(tuning.Kind.LIVE), tuning.Switching.LIVE, NOW)
     off = accepted_with(tiered, decision(tuning.Kind.DISABLE, constant(0, 256)), tuning.Switching.LIVE, NOW)
