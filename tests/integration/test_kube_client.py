@@ -79,10 +79,9 @@ async def test_a_refused_object_is_told_in_the_servers_words(client: KubeClient,
 
 
 async def test_without_the_lease_nothing_is_sent(client: KubeClient, api_server: ApiServer, namespace: str) -> None:
-    client.may_write = lambda: False
+    client.write_seconds = lambda: 0.0
     with pytest.raises(errors.NotLeading):
         await client.apply(config_map(namespace))
-    client.may_write = lambda: True
     with pytest.raises(errors.NotFound):
         await client.get(CONFIG_MAP, Name(namespace, "one"))
 

@@ -105,3 +105,13 @@ async def test_a_stolen_lease_stops_its_holder(client: KubeClient, namespace: st
     await client.merge(LEASE, Name(namespace, "operator"), {"spec": {**stored["spec"], "holderIdentity": "thief"}})
     await until(lambda: not replica.acts)
     await replica.vanish()
+
+
+async def test_a_lease_without_a_spec_is_nobodys(client: KubeClient, namespace: str) -> None:
+    await client.create(
+        {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": {"namespace": namespace, "name": "operator"}}
+    )
+    replica = Replica(client, namespace, "a")
+    await until(lambda: replica.acts or replica.task.done())
+    assert replica.acts
+    await replica.vanish()

@@ -60,7 +60,8 @@ class Operator:
             started=self._lead,
             stopped=self._follow,
         )
-        self.client.may_write = self.may_act
+        if settings.leader_election:
+            self.client.write_seconds = self.election.write_seconds
         self.client.observer = watched.observer = self.metrics.request
         self.reconciler = self._reconciler(engines)
         self.loops = Loops(self.reconciler.work, failed=self._failed)

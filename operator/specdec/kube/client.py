@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ USER_MANAGER: Final = "kubectl-specdec"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
-TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
+TIMEOUT_SECONDS: Final = 15.0
+CONNECT_SECONDS: Final = 5.0
 PAGE_SIZE: Final = 500
 IN_FLIGHT: Final = 32
 
@@ -34,8 +36,8 @@ Manifest = dict[str, Any]
 Observer = Callable[[str, int, float], None]
 
 
-def _always() -> bool:
-    return True
+def _unlimited() -> float:
+    return math.inf
 
 
 def _unobserved(_verb: str, _status: int, _seconds: float) -> None:
@@ -54,12 +56,13 @@ class Page:
 class KubeClient:
     """Typed verbs over one connection pool.
 
-    may_write: asked right before each write but those of the lease itself.
+    write_seconds: how long a write that begins now may take, 0 for not at all; asked right before each but those of
+    the lease itself.
     observer: called after each request with its verb, status (0: none) and seconds.
     """
 
     api: ApiClient
-    may_write: Callable[[], bool] = _always
+    write_seconds: Callable[[], float] = _unlimited
     observer: Observer = _unobserved
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
@@ -139,12 +142,15 @@ class KubeClient:
         fenced: bool = True,
     ) -> Manifest:
         async with self._slots:
-            if content_type and fenced and not self.may_write():
+            limit = min(TIMEOUT_SECONDS, self.write_seconds()) if content_type and fenced else TIMEOUT_SECONDS
+            if limit <= 0:
                 raise errors.NotLeading(f"{verb} {path} was not sent: this replica does not hold the lease")
             started = asyncio.get_running_loop().time()
             status = 0
             try:
-                status, answer, retry_after = await self._send(method, path, query, body, content_type)
+                status, answer, retry_after = await self._send(
+                    method, path, query, body, content_type=content_type, seconds=limit
+                )
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise errors.Unavailable(f"{verb} {path}: {error or type(error).__name__}") from error
             finally:
@@ -155,12 +161,20 @@ class KubeClient:
         return parsed
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Manifest | None, content_type: str | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Manifest | None,
+        *,
+        content_type: str | None,
+        seconds: float,
     ) -> tuple[int, bytes, str | None]:
         headers = {"Accept": JSON, **({"Content-Type": content_type} if content_type else {})}
         await self.api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self.api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        answer = await self.api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=TIMEOUT)
+        limit = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        answer = await self.api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limit)
         return answer.status, await answer.read(), answer.getheader("Retry-After")
 
 

@@ -1,8 +1,9 @@
 """Which of the replicas acts: a Lease of coordination.k8s.io, renewed by one, watched by the others.
 
-A holder counts its time from before the request that renewed it, so it stops before anyone else may start. It stops
-writing `MARGIN_SECONDS` earlier still, so that a request on its way has landed by then. On shutdown the lease is
-handed back and a waiting replica takes it at its next look.
+A holder counts its time from before the request that renewed it, so it stops before anyone else may start. No write
+of it outlasts `MARGIN_SECONDS` before that: by then its client has given up, and the server drops what a client gave
+up, or has stored it. What reaches an engine later still is fenced by the revision, which an engine takes only upwards.
+On shutdown the lease is handed back and a waiting replica takes it at its next look.
 """
 
 from __future__ import annotations
@@ -59,9 +60,13 @@ class Election:
     _record_since: float = 0.0
     _leading: bool = False
 
+    def write_seconds(self) -> float:
+        """How long a write that begins now may take, 0 for a replica that may not write."""
+        return max(self._valid_until - MARGIN_SECONDS - _clock(), 0.0) if self._leading else 0.0
+
     def may_write(self) -> bool:
-        """Whether this replica holds the lease for long enough to finish a request."""
-        return self._leading and _clock() < self._valid_until - MARGIN_SECONDS
+        """Whether this replica holds the lease."""
+        return self.write_seconds() > 0.0
 
     async def run(self) -> None:
         """Until cancelled: wait for the lease, hold it, wait again."""
