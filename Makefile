@@ -50,7 +50,7 @@ lint: setup ## ruff, mypy --strict, import rules
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports
+	@PYTHONPATH=images/vllm $(VENV)/bin/lint-imports
 
 .PHONY: format
 format: setup ## Format the code

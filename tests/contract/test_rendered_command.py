@@ -10,12 +10,13 @@ from specdec.api.decision import AcceptedDecision
 from specdec.api.resource import SpeculativeDeployment, parse
 from specdec.api.schedule import from_table
 from specdec_simulator import cli, settings
+from specdec_simulator.options import ServeOptions
 from tests.support.resource import resource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def served(of: SpeculativeDeployment, accepted: AcceptedDecision) -> cli.ServeOptions:
+def served(of: SpeculativeDeployment, accepted: AcceptedDecision) -> ServeOptions:
     template = desired.manifests(of, accepted)[-1].body["spec"]["template"]
     container = template["spec"]["containers"][0]
     environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}

@@ -10,13 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from specdec_simulator import VLLM_VERSION, flags, settings
+from specdec_simulator import VLLM_VERSION, flags, server, settings
 from specdec_simulator.acceptance import ProfileError
 from specdec_simulator.costs import CostTableError
-from specdec_simulator.speculative import SpeculativeConfig, SpeculativeConfigError, parse
+from specdec_simulator.options import ServeOptions, StartError
+from specdec_simulator.speculative import SpeculativeConfigError, parse
 
 START_FAILED: Final = 1
 DEFAULT_MAX_MODEL_LEN: Final = 1_048_576
@@ -26,35 +26,6 @@ DEFAULT_MAX_NUM_BATCHED_TOKENS: Final = 8192
 DEFAULT_CAPTURE_LIMIT: Final = 512
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What of the command line matters here. names: under which the model is served, the first in answers and metrics.
-
-    max_num_seqs: for which the schedule is made; max_active_seqs: what one step takes, never more.
-    capture_tokens: None without CUDA graphs. shutdown_timeout: seconds to drain, 0 aborts.
-    """
-
-    model: str
-    names: tuple[str, ...]
-    host: str
-    port: int
-    api_keys: tuple[str, ...]
-    speculative: SpeculativeConfig | None
-    max_model_len: int
-    max_num_seqs: int
-    max_active_seqs: int
-    max_num_batched_tokens: int
-    block_size: int
-    kv_blocks_override: int | None
-    capture_tokens: int | None
-    data_parallel_size: int
-    shutdown_timeout: int
-
-
-class StartError(Exception):
-    """vLLM would not start like this either; the message says why."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code of the process."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -62,8 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = settings.read(os.environ)
         serve_options = read(options, os.environ.get("VLLM_API_KEY"))
-        from specdec_simulator import server
-
         return server.run(serve_options, chosen)
     except (StartError, SpeculativeConfigError, settings.SettingsError, CostTableError, ProfileError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201

@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 
 from specdec_simulator.app import App
-from specdec_simulator.cli import ServeOptions
+from specdec_simulator.options import ServeOptions
 from specdec_simulator.settings import Settings
 from specdec_simulator.simulator import Simulator
 

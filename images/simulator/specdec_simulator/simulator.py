@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from specdec_simulator import VLLM_VERSION, __version__, acceptance, costs, page, web_metrics
-from specdec_simulator.cli import ServeOptions, StartError
 from specdec_simulator.clock import EngineClock
 from specdec_simulator.counters import Counters
 from specdec_simulator.engine import Engine, EngineLimits
 from specdec_simulator.exact_page import ClockState, clock_families, exact_families
 from specdec_simulator.openai import Generation
+from specdec_simulator.options import ServeOptions, StartError
 from specdec_simulator.request import Request, Sink
 from specdec_simulator.schedule import LiveSchedule, Put, ScheduleRefused
 from specdec_simulator.settings import Settings

@@ -10,11 +10,12 @@ import pytest
 
 from specdec_simulator import cli, costs, settings, speculative
 from specdec_simulator.buckets import BATCH_LABELS, batch_bucket
+from specdec_simulator.options import ServeOptions
 from specdec_simulator.text import words
 from tests.support.simulator import speculative_config
 
 
-def options(*arguments: str) -> cli.ServeOptions:
+def options(*arguments: str) -> ServeOptions:
     return cli.read(cli.parser().parse_args(["serve", "m", *arguments]), None)
 
 
