@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
-from specdec.api.manifest import Json, Reference
+from specdec.api.manifest import Json, Reference, reference
 from specdec.api.names import ANNOTATION_DIGEST, LABEL_OWNER
 from specdec.controllers.difference import Difference, Write
+from specdec.controllers.retries import Retries
 from specdec.kube import errors
 from specdec.kube.cache import Cache
 from specdec.kube.client import KubeClient
@@ -21,17 +24,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Children:
-    """The children of all resources. Answers to writes go into the cache quietly: their echo wakes nobody."""
+    """The children of all resources. Answers to writes go into the cache quietly: their echo wakes nobody.
+
+    What is refused is tried again after growing pauses, however often a resource is looked at meanwhile; something
+    else under the same name is tried at once.
+    """
 
     client: KubeClient
     cache: Cache
+    retries: Retries = field(default_factory=Retries)
     _settled: defaultdict[Name, dict[Reference, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
 
     async def write(self, difference: Difference) -> tuple[Refusal, ...]:
         """Apply and prune; what is refused does not keep the others from being written."""
-        outcomes = [await self._write(write) for write in difference.writes if not self._stands(write)]
-        for body in difference.prune:
-            await self.remove(body["kind"], name_of(body), body["metadata"]["uid"])
+        outcomes = [
+            await self._tried(write.manifest.body, _digest(write.manifest.body), partial(self._write, write))
+            for write in difference.writes
+            if not self._stands(write)
+        ]
+        outcomes += [await self._tried(body, "removal", partial(self._prune, body)) for body in difference.prune]
         return tuple(refusal for refusal in outcomes if refusal is not None)
 
     async def remove(self, kind: str, name: Name, uid: str | None = None) -> None:
@@ -41,6 +52,26 @@ class Children:
 
     def forget(self, owner: Name) -> None:
         self._settled.pop(owner, None)
+        self.retries.forget(owner)
+
+    async def _tried(self, body: Json, attempt: str, act: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
+        owner, ref = _owner(body), reference(body)
+        if held := self.retries.held(owner, ref, attempt):
+            return held
+        refusal = await act()
+        if refusal is None:
+            self.retries.taken(owner, ref)
+        else:
+            self.retries.refused(owner, attempt, refusal)
+            log.warning("child refused, will try again", child=str(ref), why=refusal.message)
+        return refusal
+
+    async def _prune(self, body: Json) -> Refusal | None:
+        try:
+            await self.remove(body["kind"], name_of(body), body["metadata"]["uid"])
+        except (errors.Rejected, errors.Forbidden) as error:
+            return Refusal(reference(body), str(error))
+        return None
 
     async def _write(self, write: Write) -> Refusal | None:
         ref = write.manifest.reference

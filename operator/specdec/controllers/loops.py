@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -34,6 +34,11 @@ class Again:
 
     seconds: float | None = None
     gone: bool = False
+
+    def within(self, seconds: float | None) -> Again:
+        """The same, but at the latest in `seconds`."""
+        both = [each for each in (self.seconds, seconds) if each is not None]
+        return replace(self, seconds=min(both, default=None))
 
 
 Work = Callable[[Name], Awaitable[Again]]

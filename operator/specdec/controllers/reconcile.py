@@ -23,13 +23,8 @@ from specdec.controllers.statuses import Statuses
 from specdec.controllers.tokens import Tokens
 from specdec.controllers.tuner import Tuner
 from specdec.kube.cache import Cache, Seen
-from specdec.kube.errors import KubeError
 from specdec.kube.kinds import BY_NAME, UNWATCHED, Name
 from specdec.observed import Refusal
-
-
-class ChildrenRefused(KubeError):
-    """Some children could not be written; the status says which, and the loop tries again later."""
 
 
 @dataclass(slots=True)
@@ -71,7 +66,7 @@ class Reconciler:
         self.metrics.stands(name, self.cache.seen(name).resource)
         await self.statuses.tell(seen.resource, events)
         if standing.refusals:
-            raise ChildrenRefused("; ".join(f"{refusal.child}: {refusal.message}" for refusal in standing.refusals))
+            return again.within(self.children.retries.seconds(name, standing.refusals))
         if standing.idle:
             # A thousand resources without a serving pod need no memory: the cached checkpoint says all of it.
             del self._standings[name]

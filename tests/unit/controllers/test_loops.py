@@ -198,3 +198,12 @@ def test_a_thousand_resources_share_the_slots() -> None:
 
     run(Loops(work), 60, *(Name("default", str(number)) for number in range(1000)))
     assert most == SLOTS
+
+
+@pytest.mark.parametrize(
+    ("asked", "within", "seconds"), [(None, None, None), (15.0, None, 15.0), (None, 60.0, 60.0), (15.0, 60.0, 15.0)]
+)
+def test_the_earlier_of_two_reasons_to_look_again_counts(
+    asked: float | None, within: float | None, seconds: float | None
+) -> None:
+    assert Again(asked).within(within).seconds == seconds
