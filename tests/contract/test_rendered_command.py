@@ -3,17 +3,15 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from specdec import desired
 from specdec.api.decision import AcceptedDecision
-from specdec.api.resource import SpeculativeDeployment, parse
+from specdec.api.resource import SpeculativeDeployment
 from specdec.api.schedule import from_table
 from specdec_simulator import cli, settings
 from specdec_simulator.options import ServeOptions
+from tests.support import examples
 from tests.support.resource import resource
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def served(of: SpeculativeDeployment, accepted: AcceptedDecision) -> ServeOptions:
@@ -26,16 +24,9 @@ def served(of: SpeculativeDeployment, accepted: AcceptedDecision) -> ServeOption
     return cli.read(cli.parser().parse_args(words[1:]), None)
 
 
-def example(name: str) -> SpeculativeDeployment:
-    body = next(yaml.safe_load_all((EXAMPLES / name).read_text()))
-    parsed = parse({**body, "metadata": {**body["metadata"], "namespace": "default"}})
-    assert isinstance(parsed, SpeculativeDeployment)
-    return parsed
-
-
-@pytest.mark.parametrize("name", ["deepseek-v4-flash.yaml", "deepseek-v4-flash-simulated.yaml", "minimal.yaml"])
-def test_the_examples_start(name: str) -> None:
-    of = example(name)
+@pytest.mark.parametrize("path", examples.FILES, ids=lambda path: path.stem)
+def test_the_examples_start(path: Path) -> None:
+    of = examples.resources(path)[0]
     options = served(of, AcceptedDecision(1, "Live", 7))
     assert options.model == "deepseek-ai/DeepSeek-V4-Flash"
     assert options.names == (of.served_name,)

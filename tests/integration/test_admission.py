@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from specdec.api.resource import SpeculativeDeployment, parse
+from tests.support import examples
 from tests.support.apiserver import ApiServer
 from tests.support.bad_inputs import BAD_INPUTS, Bad
 from tests.support.resource import stored
 
 REPOSITORY = Path(__file__).parents[2]
 CRD = REPOSITORY / "operator" / "specdec" / "api" / "crd.yaml"
-EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +49,9 @@ def test_bad_input_is_refused_with_the_field_and_the_remedy(api: ApiServer, bad:
     assert "not found" in api.kubectl("get", "specdep", bad.name, check=False).stderr
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_are_accepted(api: ApiServer, path: Path) -> None:
-    ours = [each for each in yaml.safe_load_all(path.read_text()) if each.get("kind") == "SpeculativeDeployment"]
-    for example in ours:
-        api.kubectl("apply", "--dry-run=server", "-n", "default", "-f", "-", stdin=json.dumps(example))
+@pytest.mark.parametrize("path", examples.FILES, ids=lambda path: path.stem)
+def test_examples_are_accepted_with_a_registry(api: ApiServer, path: Path) -> None:
+    api.kubectl("apply", "--dry-run=server", "-n", "default", "-f", "-", stdin=examples.filled(path))
 
 
 def test_what_is_stored_shows_every_default_and_is_read_back_unchanged(api: ApiServer) -> None:

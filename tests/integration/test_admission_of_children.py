@@ -2,21 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from specdec import desired
-from specdec.api import names
 from specdec.api.decision import AcceptedDecision, RestartTrial
 from specdec.api.manifest import Manifest
-from specdec.api.resource import SpeculativeDeployment, parse
+from specdec.api.resource import SpeculativeDeployment
+from tests.support import examples
 from tests.support.apiserver import ApiServer
 from tests.support.resource import resource
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 TRIAL = AcceptedDecision(1, "Restart", 7, trial=RestartTrial(start_k=4))
 HUB_TOKEN = {"name": "hub", "key": "token"}
 EVERYTHING: dict[str, Any] = {
@@ -58,18 +55,6 @@ def children(of: SpeculativeDeployment, accepted: AcceptedDecision) -> list[Mani
     return [*kept, *desired.manifests(of, accepted)]
 
 
-def examples() -> list[SpeculativeDeployment]:
-    found = []
-    for path in sorted(EXAMPLES.glob("*.yaml")):
-        for body in yaml.safe_load_all(path.read_text()):
-            if body.get("kind") == names.KIND:
-                body["metadata"] |= {"uid": "0f9a-uid", "namespace": "default"}
-                parsed = parse(body)
-                assert isinstance(parsed, SpeculativeDeployment)
-                found.append(parsed)
-    return found
-
-
 def apply(api: ApiServer, manifest: Manifest, *options: str) -> dict[str, Any]:
     """Server-side apply with strict checks; kubectl's answer. A warning fails the test."""
     arguments = (
@@ -91,7 +76,7 @@ def apply(api: ApiServer, manifest: Manifest, *options: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("of", "accepted"),
     [
-        *((example, AcceptedDecision(1, "Live", 7)) for example in examples()),
+        *((example, AcceptedDecision(1, "Live", 7)) for path in examples.FILES for example in examples.resources(path)),
         (resource("everything", **EVERYTHING), TRIAL),
         (resource("by-restart", tuning={"switching": "Restart"}), AcceptedDecision(1, "Restart", 0)),
     ],

@@ -159,6 +159,13 @@ BAD_INPUTS: Final = (
         api_says="spec.engine.image: Required value",
     ),
     Bad(
+        "an example as it is in the repository",
+        {"engine": {"image": "REGISTRY/specdec/vllm:0.1.0"}},
+        "spec.engine.image",
+        "spec.engine.image still begins with REGISTRY, the placeholder of the examples; put the registry "
+        "there that you pushed the engine's image to (docs/quickstart.md shows how it is built)",
+    ),
+    Bad(
         "too few batched tokens",
         {"engine": {"maxNumSeqs": 1024, "maxNumBatchedTokens": 4096}},
         "spec.engine.maxNumBatchedTokens",

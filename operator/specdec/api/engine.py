@@ -56,6 +56,9 @@ OWNED_ENV: Final = {
 }
 """Environment variables of the container that the operator renders itself -> where a user sets them instead."""
 
+REGISTRY_PLACEHOLDER: Final = "REGISTRY/"
+"""Begins the image of our examples. No registry is called so: names of hosts are written in lower case."""
+
 _CEL_ARGUMENTS: Final = "{" + ", ".join(f"'{name}': '{use}'" for name, use in OWNED_ARGUMENTS.items()) + "}"
 _CEL_NAME: Final = "split('=')[0].split('.')[0].replace('_', '-')"
 _CEL_ENV: Final = "{" + ", ".join(f"'{name}': '{use}'" for name, use in OWNED_ENV.items()) + "}"
@@ -259,6 +262,13 @@ class Engine(Model):
                     lambda self: OWNED_ENV[_owned_env(self)[0]],
                 ),
             },
+        ),
+        Rule(
+            cel=f"!self.image.startsWith('{REGISTRY_PLACEHOLDER}')",
+            holds=lambda self: not self.image.startswith(REGISTRY_PLACEHOLDER),
+            message="spec.engine.image still begins with REGISTRY, the placeholder of the examples; put the registry "
+            "there that you pushed the engine's image to (docs/quickstart.md shows how it is built)",
+            path=".image",
         ),
         Rule(
             cel=f"self.gpuMemoryUtilization.matches('^(?:{_SHARE.pattern})$')",

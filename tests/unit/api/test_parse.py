@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from specdec.api.resource import SpeculativeDeployment, parse
+from tests.support import examples
 from tests.support.bad_inputs import BAD_INPUTS, Bad
 from tests.support.resource import resource, stored
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.id)
@@ -63,10 +61,13 @@ def test_a_long_value_is_shortened_in_the_message() -> None:
     assert len(problems[0].message) < 150
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_examples_are_valid(path: Path) -> None:
-    documents = [each for each in yaml.safe_load_all(path.read_text()) if each.get("kind") == "SpeculativeDeployment"]
-    assert all(isinstance(parse(each), SpeculativeDeployment) for each in documents)
+@pytest.mark.parametrize("path", examples.FILES, ids=lambda path: path.stem)
+def test_examples_are_valid_with_a_registry(path: Path) -> None:
+    assert examples.resources(path)
+
+
+def test_the_minimal_example_stays_short() -> None:
+    assert len((examples.EXAMPLES / "minimal.yaml").read_text().splitlines()) < 25
 
 
 def test_an_environment_variable_may_be_a_number_of_amounts_only() -> None:

@@ -11,12 +11,11 @@ import yaml
 from specdec import desired
 from specdec.api.decision import AcceptedDecision
 from specdec.api.manifest import Manifest
-from specdec.api.resource import SpeculativeDeployment, parse
+from tests.support import examples
 from tests.support.resource import resource
 
 LIVE = AcceptedDecision(1, "Live", 7)
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def children(**spec: Any) -> dict[str, Manifest]:
@@ -113,11 +112,8 @@ def test_the_checkpoint_holds_what_it_is_given() -> None:
 @pytest.mark.parametrize("name", ["deepseek-v4-flash", "deepseek-v4-flash-simulated", "minimal"])
 def test_the_examples_render_as_reviewed(name: str) -> None:
     """After a wanted change: `UPDATE_GOLDEN=1 pytest` and read the difference."""
-    body = next(yaml.safe_load_all((EXAMPLES / f"{name}.yaml").read_text()))
-    body["metadata"] |= {"uid": "0f9a-uid", "namespace": "default"}
-    parsed = parse(body)
-    assert isinstance(parsed, SpeculativeDeployment)
-    rendered = [manifest.body for manifest in desired.manifests(parsed, LIVE)]
+    of = examples.resources(examples.EXAMPLES / f"{name}.yaml")[0]
+    rendered = [manifest.body for manifest in desired.manifests(of, LIVE)]
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
