@@ -18,6 +18,7 @@ from tests.cluster import tools
 CHART: Final = Path(__file__).resolve().parents[2] / "charts" / "specdec-operator"
 RELEASE: Final = "specdec"
 NAMESPACE: Final = "specdec-system"
+OPERATOR: Final = "registry.example.com/specdec/operator"
 LIMIT_SECONDS: Final = 60
 
 Manifest = dict[str, Any]
@@ -70,9 +71,14 @@ def helm(
 
 
 def render(values: Mapping[str, Any] | None = None, *, release: str = RELEASE) -> Rendered:
-    """All objects of the chart with these values on top of its own."""
-    text = _template(release, json.dumps(values or {}))
+    """All objects of the chart with these values on top of its own, and an image unless they name one."""
+    text = _template(release, json.dumps(with_image(values or {})))
     return Rendered(tuple(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item))
+
+
+def with_image(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` and, unless they name one, the repository that everyone has to name."""
+    return {**values, "image": {"repository": OPERATOR, **values.get("image", {})}}
 
 
 @functools.cache

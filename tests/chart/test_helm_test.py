@@ -11,7 +11,7 @@ import yaml
 from specdec import desired
 from specdec.api.decision import AcceptedDecision
 from specdec.api.resource import SpeculativeDeployment, parse
-from tests.chart.rendering import CHART, NAMESPACE, Rendered, render
+from tests.chart.rendering import CHART, NAMESPACE, OPERATOR, Rendered, render
 
 NAME = "specdec-specdec-operator-test"
 
@@ -44,22 +44,28 @@ def test_the_pod_runs_the_operator_image_confined_as_the_operator_is() -> None:
     assert pod["securityContext"] == operator["securityContext"]
     (container,) = pod["containers"]
     assert container["securityContext"] == operator["containers"][0]["securityContext"]
-    assert container["image"] == "docker.io/specdec/operator:v9"
+    assert container["image"] == f"{OPERATOR}:v9"
     assert container["command"] == ["python", "/test/helm_test.py", "/test/resource.yaml", "60"]
     assert pod["activeDeadlineSeconds"] > 60
 
 
-def test_the_resource_runs_the_simulator_on_any_node_without_a_gpu() -> None:
-    made = resource(render({"test": {"simulator": {"tag": "v9"}}}))
+def engine_pod(rendered: Rendered) -> dict[str, Any]:
+    """The pod spec that the operator makes for the test's resource."""
+    made = resource(rendered)
     made["metadata"]["uid"] = "a-uid"
     parsed = parse(made)
     assert isinstance(parsed, SpeculativeDeployment), parsed
     manifests = desired.manifests(parsed, AcceptedDecision(revision=1, switching="Live", start_k=7))
     (deployment,) = (manifest.body for manifest in manifests if manifest.kind == "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
+    pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_resource_runs_the_simulator_on_any_node_without_a_gpu() -> None:
+    pod = engine_pod(render({"test": {"simulator": {"tag": "v9"}}}))
     assert "affinity" not in pod
     (engine,) = pod["containers"]
-    assert engine["image"] == "docker.io/specdec/simulator:v9"
+    assert engine["image"] == "registry.example.com/specdec/simulator:v9"
     assert set(engine["resources"]["limits"]) == {"memory"}
 
 

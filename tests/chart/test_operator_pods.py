@@ -6,11 +6,14 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from specdec.cli.main import parser
 from specdec.controllers.settings import from_arguments
-from tests.chart.rendering import CHART, HelmError, container, flags, render
+from tests.chart.rendering import CHART, OPERATOR, HelmError, container, flags, helm, render
+from tests.cluster import tools
 
+NAME = "specdec-specdec-operator"
 DIGEST = "sha256:" + "ab" * 32
 
 
@@ -45,13 +48,35 @@ def test_probes_ask_the_health_port_and_the_kubelet_waits_a_minute_for_a_slow_st
 @pytest.mark.parametrize(
     ("image", "reference"),
     [
-        pytest.param({}, "docker.io/specdec/operator:0.1.0", id="the chart's own version by default"),
+        pytest.param({}, f"{OPERATOR}:0.1.0", id="the chart's own version by default"),
         pytest.param({"repository": "r.example/o", "tag": "v9"}, "r.example/o:v9", id="a tag"),
-        pytest.param({"tag": "v9", "digest": DIGEST}, f"docker.io/specdec/operator@{DIGEST}", id="digest before tag"),
+        pytest.param({"tag": "v9", "digest": DIGEST}, f"{OPERATOR}@{DIGEST}", id="digest before tag"),
     ],
 )
 def test_the_image(image: dict[str, str], reference: str) -> None:
     assert container(render({"image": image}).one("Deployment"))["image"] == reference
+
+
+def test_without_an_image_the_chart_says_what_to_set() -> None:
+    with pytest.raises(HelmError, match=r"add --set image\.repository=REGISTRY/specdec/operator"):
+        helm("template", "specdec", str(CHART), "--kube-version", tools.KUBERNETES_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("image", "others", "references"),
+    [
+        pytest.param({"tag": "v9"}, {}, ["{}/simulator:v9", "{}/loadtest:v9"], id="beside the operator's, same tag"),
+        pytest.param({"digest": DIGEST}, {}, ["{}/simulator:0.1.0", "{}/loadtest:0.1.0"], id="a digest is one image's"),
+        pytest.param({"repository": "operator"}, {}, ["simulator:0.1.0", "loadtest:0.1.0"], id="no registry at all"),
+        pytest.param({"tag": "v9"}, {"repository": "r/o", "tag": "a"}, ["r/o:a", "r/o:a"], id="elsewhere"),
+    ],
+)
+def test_the_other_images(image: dict[str, str], others: dict[str, str], references: list[str]) -> None:
+    load_test = {"enabled": True, "targets": ["a=http://a"], "image": others}
+    rendered = render({"image": image, "loadTest": load_test, "test": {"simulator": others}})
+    simulated = yaml.safe_load(rendered.one("ConfigMap", f"{NAME}-test")["data"]["resource.yaml"])
+    made = [simulated["spec"]["engine"]["image"], container(rendered.one("Job"))["image"]]
+    assert made == [reference.format(OPERATOR.rpartition("/")[0]) for reference in references]
 
 
 def test_the_command_takes_the_arguments_that_the_chart_gives_it() -> None:

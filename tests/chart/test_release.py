@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, NAMESPACE, RELEASE, Manifest, helm, render
+from tests.chart.rendering import CHART, NAMESPACE, RELEASE, Manifest, helm, render, with_image
 from tests.support.apiserver import ApiServer
 
+ROOT = CHART.parents[1]
 DEFINITION = "speculativedeployments.specdec.dev"
 EVERYTHING: dict[str, Any] = {
     "imagePullSecrets": [{"name": "pull"}],
@@ -39,7 +42,8 @@ class Release:
     def helm(self, verb: str, *arguments: str, values: dict[str, Any] | None = None, chart: Path = CHART) -> str:
         placed = [str(chart)] if verb in {"install", "upgrade"} else []
         arguments = (verb, RELEASE, *placed, "--namespace", NAMESPACE, *arguments)
-        return helm(*arguments, values=values, kubeconfig=self.api.kubeconfig).stdout
+        given = None if values is None else with_image(values)
+        return helm(*arguments, values=given, kubeconfig=self.api.kubeconfig).stdout
 
     def get(self, *arguments: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.api.kubectl("get", *arguments, "-o", "json").stdout)
@@ -68,14 +72,24 @@ def test_install_prints_the_next_command(release: Release) -> None:
     said = release.helm("install", values={})
     assert f"kubectl --namespace {NAMESPACE} rollout status deployment/specdec-specdec-operator" in said
     assert f"helm test {RELEASE} --namespace {NAMESPACE}" in said
-    assert "apply -f examples/" in said
+    assert "examples/deepseek-v4-flash.yaml | kubectl --namespace specdec-system apply -f -" in said
 
 
 def test_the_notes_name_only_files_that_exist(release: Release) -> None:
     said = release.helm("install", "--dry-run=server", values={})
     named = [word for word in said.split() if word.startswith("examples/")]
     assert named
-    assert all((CHART.parents[1] / name).exists() for name in named)
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_the_first_resource_of_the_notes_is_accepted(release: Release) -> None:
+    said = release.helm("install", values={"image": {"tag": "v9"}})
+    release.wait_definition()
+    (command,) = [line.strip() for line in said.splitlines() if line.strip().startswith("sed ")]
+    fill, _, apply = command.partition(" | ")
+    filled = subprocess.run(shlex.split(fill), cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "image: registry.example.com/specdec/vllm:v9\n" in filled
+    release.api.kubectl(*shlex.split(apply)[1:], "--dry-run=server", stdin=filled)
 
 
 def test_an_upgrade_brings_the_new_definition(release: Release, tmp_path: Path) -> None:

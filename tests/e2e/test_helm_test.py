@@ -11,7 +11,6 @@ from tests.cluster import tools
 from tests.e2e.conftest import RELEASE, SYSTEM_NAMESPACE, install
 from tests.support.kubectl import Kubectl
 
-SIMULATOR: Final = ("test.simulator.repository=specdec/simulator", "test.simulator.tag=dev")
 LIMIT_SECONDS: Final = 240
 
 
@@ -28,7 +27,7 @@ def helm_test(cluster: Kubectl) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.smoke
 def test_it_passes_and_leaves_nothing_behind(cluster: Kubectl, operator: Kubectl) -> None:
-    install(cluster, *SIMULATOR)
+    install(cluster)
     done = helm_test(cluster)
     assert done.returncode == 0, done.stdout + done.stderr
     assert operator.list("specdep") == []
@@ -38,11 +37,11 @@ def test_it_passes_and_leaves_nothing_behind(cluster: Kubectl, operator: Kubectl
 
 
 def test_it_fails_where_the_simulator_cannot_start_and_the_log_says_why(cluster: Kubectl, operator: Kubectl) -> None:
-    install(cluster, *SIMULATOR[:1], "test.simulator.tag=nowhere", "test.timeoutSeconds=15")
+    install(cluster, "test.simulator.tag=nowhere", "test.timeoutSeconds=15")
     try:
         assert helm_test(cluster).returncode != 0
         said = operator.run("logs", "specdec-specdec-operator-test")
         assert "Ready: False" in said
         assert "failed: not Ready within 15 s" in said
     finally:
-        install(cluster, *SIMULATOR)
+        install(cluster)

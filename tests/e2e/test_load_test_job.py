@@ -25,8 +25,6 @@ def test_it_sends_its_plan_and_prints_what_came_of_it(
     space.apply(simulated("driven"))
     wait_ready(space, "driven")
     values = {
-        "loadTest.image.repository": "specdec/loadtest",
-        "loadTest.image.tag": "dev",
         "loadTest.enabled": "true",
         "loadTest.workers": str(workers),
         "loadTest.resources.requests.cpu": "50m",

@@ -34,12 +34,26 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* An image reference: (dict "image" .Values.image "tag" .Chart.AppVersion). The digest wins over the tag. */}}
 {{- define "specdec-operator.image" -}}
+{{- include "specdec-operator.reference" (dict "root" . "repository" (include "specdec-operator.repository" .) "image" .Values.image) }}
+{{- end }}
+
+{{- define "specdec-operator.repository" -}}
+{{- required "image.repository is empty, and nobody publishes the operator's image: build and push it as docs/quickstart.md says, then add --set image.repository=REGISTRY/specdec/operator" .Values.image.repository }}
+{{- end }}
+
+{{/* An image that is built and pushed together with the operator's: (dict "root" $ "name" "simulator" "image" .Values.test.simulator) */}}
+{{- define "specdec-operator.siblingImage" -}}
+{{- $beside := list (include "specdec-operator.repository" .root | dir) .name | join "/" | trimPrefix "./" }}
+{{- include "specdec-operator.reference" (dict "root" .root "repository" (default $beside .image.repository) "image" .image) }}
+{{- end }}
+
+{{/* (dict "root" $ "repository" .. "image" (its tag and digest)). The digest wins over the tag. */}}
+{{- define "specdec-operator.reference" -}}
 {{- if .image.digest }}
-{{- printf "%s@%s" .image.repository .image.digest }}
+{{- printf "%s@%s" .repository .image.digest }}
 {{- else }}
-{{- printf "%s:%s" .image.repository (default .tag .image.tag) }}
+{{- printf "%s:%s" .repository (coalesce .image.tag .root.Values.image.tag .root.Chart.AppVersion) }}
 {{- end }}
 {{- end }}
 

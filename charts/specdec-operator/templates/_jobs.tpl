@@ -1,6 +1,6 @@
 {{/* A Job cannot be changed, so all that its pods are made of is in its name: (dict "root" $ "kind" "loadtest" "values" ..) */}}
 {{- define "specdec-operator.jobName" -}}
-{{- $parts := list .values .root.Values.imagePullSecrets .root.Chart.Version .root.Chart.AppVersion }}
+{{- $parts := list .values .root.Values.image .root.Values.imagePullSecrets .root.Chart.Version .root.Chart.AppVersion }}
 {{- printf "%s-%s-%s" (include "specdec-operator.fullname" .root | trunc 40 | trimSuffix "-") .kind ($parts | toJson | sha256sum | trunc 8) }}
 {{- end }}
 
