@@ -61,6 +61,13 @@ def engine_pod(rendered: Rendered) -> dict[str, Any]:
     return pod
 
 
+def test_all_its_pods_pull_from_a_private_registry() -> None:
+    secrets = [{"name": "one"}, {"name": "two"}]
+    rendered = render({"imagePullSecrets": secrets})
+    assert rendered.one("Pod", NAME)["spec"]["imagePullSecrets"] == secrets
+    assert engine_pod(rendered)["imagePullSecrets"] == secrets
+
+
 def test_the_resource_runs_the_simulator_on_any_node_without_a_gpu() -> None:
     pod = engine_pod(render({"test": {"simulator": {"tag": "v9"}}}))
     assert "affinity" not in pod
