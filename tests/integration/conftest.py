@@ -14,6 +14,8 @@ from tests.support.fleet import eventually
 from tests.support.resource import stored
 
 OPERATOR = "operator"
+# An operator whose roles somebody made by hand.
+NARROW = "narrow"
 CRD = Path(__file__).parents[2] / "operator" / "specdec" / "api" / "crd.yaml"
 
 
@@ -101,7 +103,7 @@ class World:
 @pytest.fixture(scope="session")
 def operator_api() -> Iterator[ApiServer]:
     """An API server that knows the resource and removes what has lost its owner."""
-    with ApiServer(users={OPERATOR: ("system:masters",)}, audit=True, garbage_collection=True) as server:
+    with ApiServer(users={OPERATOR: ("system:masters",), NARROW: ()}, audit=True, garbage_collection=True) as server:
         server.kubectl("apply", "--server-side", "-f", str(CRD))
         server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
         yield server

@@ -1,9 +1,11 @@
 """What the API server does not take: it is told with its remedy, tried again, and holds up nothing else."""
 
 import asyncio
+import json
 
+from specdec.controllers.retries import LONGEST_PAUSE_SECONDS
 from specdec.kube.kinds import Name
-from tests.integration.conftest import World
+from tests.integration.conftest import NARROW, World
 from tests.support.fleet import Fleet
 from tests.support.operator import in_process
 
@@ -26,3 +28,68 @@ async def test_a_side_child_that_is_refused_does_not_slow_the_tuner(world: World
     assert world.condition("demo", "MetricsAvailable")["status"] == "True"
     assert again.seconds is not None
     assert again.seconds <= 5
+
+
+def forbid(world: World, resource: str) -> None:
+    """A quota of none, as the quota controller would have counted it."""
+    world.kubectl("create", "quota", "none", f"--hard=count/{resource}=0")
+    counted = json.dumps({"status": {"hard": {f"count/{resource}": "0"}, "used": {f"count/{resource}": "0"}}})
+    world.kubectl("patch", "quota", "none", "--subresource=status", "--type=merge", "-p", counted)
+
+
+async def test_a_checkpoint_that_is_refused_is_told_and_nothing_acts_on_it(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    forbid(world, "configmaps")
+    world.apply("demo")
+    async with in_process(world.kubeconfig) as life:
+        again = await life.one_pass(name)
+        assert again.seconds is not None
+        assert again.seconds <= LONGEST_PAUSE_SECONDS
+        stalled = world.condition("demo", "Stalled")
+        assert (stalled["status"], stalled["reason"]) == ("True", "ChildRefused")
+        assert "ConfigMap" in stalled["message"]
+        assert "exceeded quota" in stalled["message"]
+        assert "ChildRefused" in {event["reason"] for event in world.events("demo")}
+        assert not world.get("deployment", "demo")
+        world.kubectl("delete", "quota", "none")
+
+    async with in_process(world.kubeconfig) as life:
+        await life.settle(name)
+        assert world.get("deployment", "demo")
+        assert world.condition("demo", "Stalled")["status"] == "False"
+
+
+async def test_a_control_secret_that_is_refused_is_told(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    forbid(world, "secrets")
+    world.apply("demo")
+    async with in_process(world.kubeconfig) as life:
+        again = await life.one_pass(name)
+    assert again.seconds is not None
+    stalled = world.condition("demo", "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "ChildRefused")
+    assert "demo-control" in stalled["message"]
+    assert world.get("deployment", "demo"), "pods wait for the Secret by themselves"
+
+
+async def test_secrets_that_may_not_be_read_are_told(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    bind(world, "all-but-secrets", ["apps", "policy", "networking.k8s.io", "specdec.dev"], ["*"])
+    bind(world, "core-but-secrets", [""], ["configmaps", "services", "serviceaccounts", "pods", "events"])
+    bind(world, "claims", [""], ["persistentvolumeclaims"])
+    world.apply("demo")
+    async with in_process(world.api.kubeconfig_for(NARROW)) as life:
+        await life.one_pass(name)
+    stalled = world.condition("demo", "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "ChildRefused")
+    assert 'cannot get resource "secrets"' in stalled["message"]
+    assert "grant the operator this right" in stalled["message"]
+
+
+def bind(world: World, role: str, groups: list[str], resources: list[str]) -> None:
+    """A right of the narrow user, in the whole cluster."""
+    name = f"{world.namespace}-{role}"
+    rules = [{"apiGroups": groups, "resources": resources, "verbs": ["*"]}]
+    body = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
+    world.kubectl("apply", "-f", "-", stdin=json.dumps({**body, "rules": rules}))
+    world.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--user={NARROW}")

@@ -58,29 +58,27 @@ class Children:
         owner, ref = _owner(body), reference(body)
         if held := self.retries.held(owner, ref, attempt):
             return held
-        refusal = await act()
-        if refusal is None:
+        refused = await act()
+        if refused is None:
             self.retries.taken(owner, ref)
         else:
-            self.retries.refused(owner, attempt, refusal)
-            log.warning("child refused, will try again", child=str(ref), why=refusal.message)
-        return refusal
+            self.retries.refused(owner, attempt, refused)
+            log.warning("child refused, will try again", child=str(ref), why=refused.message)
+        return refused
 
     async def _prune(self, body: Json) -> Refusal | None:
         try:
             await self.remove(body["kind"], name_of(body), body["metadata"]["uid"])
         except (errors.Rejected, errors.Forbidden) as error:
-            return Refusal(reference(body), str(error))
+            return refusal(reference(body), error)
         return None
 
     async def _write(self, write: Write) -> Refusal | None:
         ref = write.manifest.reference
         try:
             stored = await self._apply(write)
-        except (errors.Rejected, errors.NotFound) as error:
-            return Refusal(ref, str(error))
-        except errors.Forbidden as error:
-            return Refusal(ref, f"{error}; grant the operator this right")
+        except (errors.Rejected, errors.NotFound, errors.Forbidden) as error:
+            return refusal(ref, error)
         if stored is None:
             return Refusal(ref, "its name is taken", taken=True)
         self._settled[_owner(write.manifest.body)][ref] = (_digest(write.manifest.body), _state(stored))
@@ -111,6 +109,12 @@ class Children:
             return False
         answered = (_digest(write.manifest.body), _state(write.live))
         return self._settled[_owner(write.manifest.body)].get(write.manifest.reference) == answered
+
+
+def refusal(child: Reference, error: errors.KubeError) -> Refusal:
+    """What is to be told of a child that the server refused."""
+    right = "; grant the operator this right" if isinstance(error, errors.Forbidden) else ""
+    return Refusal(child, f"{error}{right}")
 
 
 def _digest(body: Json) -> str:

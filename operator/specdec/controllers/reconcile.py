@@ -20,7 +20,7 @@ from specdec.controllers.metrics import Metrics
 from specdec.controllers.records import Records
 from specdec.controllers.standing import Standing
 from specdec.controllers.statuses import Statuses
-from specdec.controllers.tokens import Tokens
+from specdec.controllers.tokens import LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS, Tokens
 from specdec.controllers.tuner import Tuner
 from specdec.kube.cache import Cache, Seen
 from specdec.kube.kinds import BY_NAME, UNWATCHED, Name
@@ -59,14 +59,16 @@ class Reconciler:
             return Again()
         standing = await self._standing(name, resource, seen)
         events = await self._accept(resource, standing, seen)
-        await self.tuner.tell(resource, standing)
-        events += await self._apply(resource, standing, seen)
+        if not standing.refusals:
+            await self.tuner.tell(resource, standing)
+            events += await self._apply(resource, standing, seen)
         again = await self.tuner.ask(resource, standing, seen)
         await self.statuses.report(resource, standing, self.cache.seen(name))
         self.metrics.stands(name, self.cache.seen(name).resource)
         await self.statuses.tell(seen.resource, events)
-        if standing.refusals:
-            return again.within(self.children.retries.seconds(name, standing.refusals))
+        if standing.refusals or standing.token_refusals:
+            look = LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS if standing.token_refusals else None
+            return again.within(look).within(self.children.retries.seconds(name, standing.refusals))
         if standing.idle:
             # A thousand resources without a serving pod need no memory: the cached checkpoint says all of it.
             del self._standings[name]
@@ -107,7 +109,9 @@ class Reconciler:
         followed = before if frozen else amended(before, resource, self.now())
         outcome = self.tuner.tick(resource, standing, seen, followed) if followed is before else None
         after = _pinned(resource, outcome.checkpoint if outcome else followed)
-        await self.records.store(resource, seen, after)
+        standing.refusals = await self.records.store(resource, seen, after)
+        if standing.refusals:
+            return []
         standing.checkpoint = after
         self.metrics.judged(Name(resource.namespace, resource.name), before, after)
         if outcome is not None:
@@ -141,8 +145,12 @@ class Reconciler:
         for kind in written.keys() - digests.keys():
             await self.children.remove(kind, Name(resource.namespace, names.pod_monitor(resource.name)))
         if not refused:
-            checkpoint = replace(standing.checkpoint, unwatched=digests)
-            await self.records.store(resource, self.cache.seen(Name(resource.namespace, resource.name)), checkpoint)
+            checkpoint, now = (
+                replace(standing.checkpoint, unwatched=digests),
+                self.cache.seen(Name(resource.namespace, resource.name)),
+            )
+            refused = await self.records.store(resource, now, checkpoint)
+        if not refused:
             standing.checkpoint = checkpoint
         return refused
 

@@ -11,10 +11,7 @@ from specdec.controllers.checkpoint import Checkpoint, read
 from specdec.controllers.children import Children
 from specdec.controllers.difference import Difference, difference
 from specdec.kube.cache import Seen
-
-
-class CheckpointRefused(Exception):
-    """The API server does not store the checkpoint, so nothing may be acted on."""
+from specdec.observed import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +27,10 @@ class Records:
         # That of an earlier resource of the same name may still wait for the garbage collector.
         return read(next((child for child in found if _owned_by(child, resource.metadata.uid)), None))
 
-    async def store(self, resource: SpeculativeDeployment, seen: Seen, checkpoint: Checkpoint) -> None:
-        """Write `checkpoint` where it is not what stands."""
+    async def store(self, resource: SpeculativeDeployment, seen: Seen, checkpoint: Checkpoint) -> tuple[Refusal, ...]:
+        """Write `checkpoint` where it is not what stands. What is refused is not stored: nothing may act on it."""
         found = difference([desired.checkpoint(resource, checkpoint.data())], seen.children)
-        for refusal in await self.children.write(Difference(found.writes, ())):
-            raise CheckpointRefused(f"{refusal.child}: {refusal.message}")
+        return await self.children.write(Difference(found.writes, ()))
 
 
 def _owned_by(child: dict[str, object], uid: str) -> bool:

@@ -19,7 +19,8 @@ class Standing:
 
     checkpoint: as last stored. talk: the round of scrapes on its way; seen: the last that came back; unread: whether
     the tuner has yet to see it. due: loop time of the next round. saved_drafts: drafts at the last save of `tuner`.
-    token: the control token, None until it is known; token_at: loop time at which the Secret was last read.
+    token: the control token, None until it is known; token_at: loop time at which the Secret was last read, None to
+    read it at once; token_refusals: what kept it from being read or made.
     untold: why an engine could not be told what is accepted, by pod.
     refusals: children that could not be written in the last pass.
     report_at: loop time at which `report` was made; report_facts: what it was made for.
@@ -39,7 +40,8 @@ class Standing:
     saved_drafts: float = 0.0
     saved_at: float = 0.0
     token: str | None = None
-    token_at: float = 0.0
+    token_at: float | None = None
+    token_refusals: tuple[Refusal, ...] = ()
     api_key: str | None = None
     refusals: tuple[Refusal, ...] = ()
     report: TunerReport = field(default_factory=TunerReport)

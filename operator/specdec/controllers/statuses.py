@@ -40,7 +40,7 @@ class Statuses:
         if seen.resource is None:
             return
         self._refresh(resource, standing)
-        snapshot = observed.Snapshot(seen.children, seen.pods, standing.refusals)
+        snapshot = observed.Snapshot(seen.children, seen.pods, standing.refusals + standing.token_refusals)
         before = Status.model_validate(seen.resource.get("status") or {})
         observation = observed.status(resource, snapshot, standing.report, self._time(), before)
         await self._write(seen.resource, observation)

@@ -12,20 +12,17 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from specdec.api import names
+from specdec.api.manifest import Reference
 from specdec.api.resource import SpeculativeDeployment
-from specdec.api.sources import SecretKey
-from specdec.controllers.children import Children
+from specdec.controllers.children import Children, refusal
 from specdec.controllers.difference import Difference, Write
 from specdec.controllers.standing import Standing
 from specdec.desired import control_secret
 from specdec.kube import errors
 from specdec.kube.client import KubeClient
 from specdec.kube.kinds import SECRET, Name
-
-log = structlog.get_logger(__name__)
+from specdec.observed import Refusal
 
 TOKEN_BYTES: Final = 32
 LOOK_AGAIN_SECONDS: Final = 600.0
@@ -41,31 +38,37 @@ class Tokens:
     children: Children
 
     async def ensure(self, resource: SpeculativeDeployment, standing: Standing, *, pods_wait: bool = False) -> None:
-        """Read the Secret now and then, sooner while `pods_wait`, and make it where it is missing."""
+        """Read the Secret now and then, sooner while `pods_wait` or it is refused, and make it where it is missing."""
         clock = asyncio.get_running_loop().time()
-        age = LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS if pods_wait else LOOK_AGAIN_SECONDS
-        if standing.token is not None and clock - standing.token_at < age:
+        patient = standing.token is not None and not standing.token_refusals and not pods_wait
+        age = LOOK_AGAIN_SECONDS if patient else LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS
+        if standing.token_at is not None and clock - standing.token_at < age:
             return
-        found = await self._read(resource.namespace, names.control_secret(resource.name), names.CONTROL_TOKEN_KEY)
-        standing.token = found or await self._make(resource)
+        standing.token_refusals = await self._look(resource, standing)
         standing.token_at = clock
-        reference = resource.spec.engine.api_key_secret_ref
-        standing.api_key = await self._api_key(resource.namespace, reference) if reference else None
 
     def doubt(self, standing: Standing) -> None:
         """An engine refused the token: read the Secret again before the next exchange."""
-        standing.token = None
+        standing.token, standing.token_at = None, None
 
-    async def _make(self, resource: SpeculativeDeployment) -> str | None:
+    async def _look(self, resource: SpeculativeDeployment, standing: Standing) -> tuple[Refusal, ...]:
+        name = names.control_secret(resource.name)
+        try:
+            standing.token = await self._read(resource.namespace, name, names.CONTROL_TOKEN_KEY)
+            if standing.token is None and (refused := await self._make(resource, standing)):
+                return refused
+            if key := resource.spec.engine.api_key_secret_ref:
+                name = key.name
+                standing.api_key = await self._read(resource.namespace, key.name, key.key)
+        except errors.Forbidden as error:
+            return (refusal(Reference(SECRET.api_version, SECRET.name, resource.namespace, name), error),)
+        return ()
+
+    async def _make(self, resource: SpeculativeDeployment, standing: Standing) -> tuple[Refusal, ...]:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         refused = await self.children.write(Difference((Write(control_secret(resource, token), "missing"),), ()))
-        for refusal in refused:
-            where = {"resource": resource.name, "namespace": resource.namespace}
-            log.warning("control token not stored", why=refusal.message, **where)
-        return None if refused else token
-
-    async def _api_key(self, namespace: str, reference: SecretKey) -> str | None:
-        return await self._read(namespace, reference.name, reference.key)
+        standing.token = None if refused else token
+        return refused
 
     async def _read(self, namespace: str, name: str, key: str) -> str | None:
         try:
