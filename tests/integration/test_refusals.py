@@ -6,7 +6,7 @@ import json
 from specdec.controllers.retries import LONGEST_PAUSE_SECONDS
 from specdec.kube.kinds import Name
 from tests.integration.conftest import NARROW, World
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, eventually
 from tests.support.operator import in_process
 
 
@@ -24,7 +24,7 @@ async def test_a_side_child_that_is_refused_does_not_slow_the_tuner(world: World
                     await asyncio.sleep(0.01)
             again = await life.one_pass(name)
     assert world.condition("demo", "Stalled")["reason"] == "ChildRefused"
-    assert "PodMonitor" in world.condition("demo", "Stalled")["message"]
+    assert "install the definition" in world.condition("demo", "Stalled")["message"]
     assert world.condition("demo", "MetricsAvailable")["status"] == "True"
     assert again.seconds is not None
     assert again.seconds <= 5
@@ -49,6 +49,7 @@ async def test_a_checkpoint_that_is_refused_is_told_and_nothing_acts_on_it(world
         assert (stalled["status"], stalled["reason"]) == ("True", "ChildRefused")
         assert "ConfigMap" in stalled["message"]
         assert "exceeded quota" in stalled["message"]
+        assert "raise the ResourceQuota" in stalled["message"]
         assert "ChildRefused" in {event["reason"] for event in world.events("demo")}
         assert not world.get("deployment", "demo")
         world.kubectl("delete", "quota", "none")
@@ -57,6 +58,41 @@ async def test_a_checkpoint_that_is_refused_is_told_and_nothing_acts_on_it(world
         await life.settle(name)
         assert world.get("deployment", "demo")
         assert world.condition("demo", "Stalled")["status"] == "False"
+
+
+async def test_what_a_policy_denies_is_told_with_the_policys_words(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    deny_config_maps(world)
+    world.apply("demo")
+    async with in_process(world.kubeconfig) as life:
+        await life.one_pass(name)
+    message = world.condition("demo", "Stalled")["message"]
+    assert "no maps here" in message
+    assert "do as the cluster's policy says" in message
+
+
+def deny_config_maps(world: World) -> None:
+    """A policy of this namespace, in force."""
+    group, name = "admissionregistration.k8s.io/v1", world.namespace
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "no maps here"}],
+    }
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": here}
+    for kind, content in (("ValidatingAdmissionPolicy", spec), ("ValidatingAdmissionPolicyBinding", binding)):
+        body = {"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": content}
+        world.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def denied() -> bool:
+        try:
+            world.kubectl("create", "configmap", "probe", "--dry-run=server")
+        except AssertionError as error:
+            return "no maps here" in str(error)
+        return False
+
+    eventually("the policy is in force", denied, 60)
 
 
 async def test_a_control_secret_that_is_refused_is_told(world: World) -> None:

@@ -44,6 +44,8 @@ def ask(arguments: argparse.Namespace, question: Callable[[KubeClient], Awaitabl
         raise Failure(f"{error}. Check the name and --namespace; `specdec status -A` lists what exists.") from error
     except errors.Forbidden as error:
         raise Failure(f"{error}. Ask for the chart's aggregated view or edit role in that namespace.") from error
+    except errors.Unauthenticated as error:
+        raise Failure(f"{error}. Log in again, or name other credentials by --kubeconfig and --context.") from error
     except errors.KubeError as error:
         raise Failure(str(error)) from error
 

@@ -12,6 +12,7 @@ import structlog
 from specdec.api.manifest import Json, Reference, reference
 from specdec.api.names import ANNOTATION_DIGEST, LABEL_OWNER
 from specdec.controllers.difference import Difference, Write
+from specdec.controllers.refusals import refusal
 from specdec.controllers.retries import Retries
 from specdec.kube import errors
 from specdec.kube.cache import Cache
@@ -109,12 +110,6 @@ class Children:
             return False
         answered = (_digest(write.manifest.body), _state(write.live))
         return self._settled[_owner(write.manifest.body)].get(write.manifest.reference) == answered
-
-
-def refusal(child: Reference, error: errors.KubeError) -> Refusal:
-    """What is to be told of a child that the server refused."""
-    right = "; grant the operator this right" if isinstance(error, errors.Forbidden) else ""
-    return Refusal(child, f"{error}{right}")
 
 
 def _digest(body: Json) -> str:

@@ -145,10 +145,8 @@ class Reconciler:
         for kind in written.keys() - digests.keys():
             await self.children.remove(kind, Name(resource.namespace, names.pod_monitor(resource.name)))
         if not refused:
-            checkpoint, now = (
-                replace(standing.checkpoint, unwatched=digests),
-                self.cache.seen(Name(resource.namespace, resource.name)),
-            )
+            checkpoint = replace(standing.checkpoint, unwatched=digests)
+            now = self.cache.seen(Name(resource.namespace, resource.name))
             refused = await self.records.store(resource, now, checkpoint)
         if not refused:
             standing.checkpoint = checkpoint

@@ -15,8 +15,9 @@ from typing import Final
 from specdec.api import names
 from specdec.api.manifest import Reference
 from specdec.api.resource import SpeculativeDeployment
-from specdec.controllers.children import Children, refusal
+from specdec.controllers.children import Children
 from specdec.controllers.difference import Difference, Write
+from specdec.controllers.refusals import refusal
 from specdec.controllers.standing import Standing
 from specdec.desired import control_secret
 from specdec.kube import errors

@@ -1,12 +1,13 @@
 """What can go wrong between the operator and the API server.
 
 KubeError
-├── NotFound       the object, or its kind, does not exist
-├── Conflict       another writer was faster, or the object was made anew under the same name
-├── Rejected       the server refuses what was sent; sending it again will not help
-├── Forbidden      the credentials or the roles of the operator do not suffice
-├── Unavailable    no answer in time, or one that asks to try later
-└── NotLeading     this replica does not hold the lease, so it must not write
+├── NotFound          the object, or its kind, does not exist
+├── Conflict          another writer was faster, or the object was made anew under the same name
+├── Rejected          the server refuses what was sent; sending it again will not help
+├── Forbidden         a role, a quota, a policy or the state of the namespace stands against it
+├── Unauthenticated   the server does not know who asks
+├── Unavailable       no answer in time, or one that asks to try later
+└── NotLeading        this replica does not hold the lease, so it must not write
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ class Rejected(KubeError):
 
 
 class Forbidden(KubeError):
-    """The operator's credentials or roles do not suffice."""
+    """A role, a quota, a policy or the state of the namespace stands against it; the message says which."""
+
+
+class Unauthenticated(KubeError):
+    """The server does not know who asks: the token of the service account, or of the kubeconfig, is no longer good."""
 
 
 class Unavailable(KubeError):
@@ -54,7 +59,7 @@ class NotLeading(KubeError):
 MALFORMED_PATCH: Final = b"failed to create typed patch object"
 _BY_STATUS: Final[dict[int, type[KubeError]]] = {
     400: Rejected,
-    401: Forbidden,
+    401: Unauthenticated,
     403: Forbidden,
     404: NotFound,
     405: Rejected,

@@ -17,11 +17,15 @@ from specdec.api.names import Role
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A child that the API server refused to store, in its words. taken: the name belongs to somebody else's object."""
+    """A child that the API server refused to store, in its words, with what to do about it.
+
+    taken: the name belongs to somebody else's object.
+    """
 
     child: Reference
     message: str
     taken: bool = False
+    remedy: str = "correct the part of the spec that it comes from"
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ def _refused(refusal: Refusal) -> Finding:
             Reason.CHILD_NAME_TAKEN,
             f"{refusal.child} exists and is not ours; remove it, or give this resource another name",
         )
-    remedy = "correct the part of the spec that it comes from"
-    return Finding(Truth.TRUE, Reason.CHILD_REFUSED, f"{refusal.child} was refused: {refusal.message}; {remedy}")
+    said = f"{refusal.child} was refused: {refusal.message}; {refusal.remedy}"
+    return Finding(Truth.TRUE, Reason.CHILD_REFUSED, said)
 
 
 def _tuners(report: TunerReport) -> dict[Condition, Finding]:

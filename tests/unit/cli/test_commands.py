@@ -117,6 +117,7 @@ def test_pause_and_resume_say_what_they_did(
     [
         pytest.param(errors.NotFound("get x: 404"), "status -A", id="not found"),
         pytest.param(errors.Forbidden("get x: 403"), "view or edit role", id="forbidden"),
+        pytest.param(errors.Unauthenticated("get x: 401"), "Log in again", id="unauthenticated"),
     ],
 )
 def test_what_goes_wrong_names_the_remedy(

@@ -12,7 +12,7 @@ from specdec.kube import errors
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, errors.Rejected), (401, errors.Forbidden), (403, errors.Forbidden), (404, errors.NotFound),
+        (400, errors.Rejected), (401, errors.Unauthenticated), (403, errors.Forbidden), (404, errors.NotFound),
         (409, errors.Conflict), (410, errors.Conflict), (422, errors.Rejected), (429, errors.Unavailable),
         (500, errors.Unavailable), (503, errors.Unavailable),
     ],
