@@ -82,14 +82,23 @@ def without_gpu(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def written(log: Any, since: float, *, leases: bool = False) -> list[str]:
-    """Verb and address of each of the operator's writes from the moment `since` (Unix time)."""
+    """Verb and address of each of the operator's writes from the moment `since` (Unix time).
+
+    What it writes for resources of other namespaces, which may not be at rest, is left out.
+    """
     moment = datetime.fromtimestamp(since, UTC)
     operator = f"system:serviceaccount:{SYSTEM_NAMESPACE}:"
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in audit.since(audit.writes(audit.events(log)), moment)
-        if event["user"]["username"].startswith(operator) and (leases or "/leases/" not in event["requestURI"])
+        if event["user"]["username"].startswith(operator) and _concerns(event["requestURI"], leases=leases)
     ]
+
+
+def _concerns(address: str, *, leases: bool) -> bool:
+    if "/leases" in address:
+        return leases
+    return f"/namespaces/{NAMESPACE}/" in address or "/namespaces/" not in address
 
 
 def split(requests: list[str]) -> tuple[list[str], list[str]]:
