@@ -39,7 +39,7 @@ def test_metrics_can_be_kept_to_prometheus() -> None:
 
 def test_the_operator_reaches_names_the_api_server_and_engines() -> None:
     dns, api_server, engines = policy()["spec"]["egress"]
-    assert ports(dns) == {53}
+    assert ports(dns) == {53, 5353}
     assert ports(api_server) == {443, 6443}
     assert ports(engines) == {8000}
     (peer,) = engines["to"]

@@ -38,6 +38,19 @@ EVERYTHING: dict[str, Any] = {
             {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
         ],
     },
+    "networkPolicy": {
+        "extraIngress": [
+            {
+                "from": [{"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}}],
+                "ports": [{"port": "admin"}, {"port": 7000, "endPort": 7010, "protocol": "UDP"}],
+            }
+        ],
+        "extraEgress": [
+            {"to": [{"ipBlock": {"cidr": "10.1.0.0/16", "except": ["10.1.2.0/24"]}}], "ports": [{"port": 3128}]},
+            {"to": [{"podSelector": {}, "namespaceSelector": {"matchLabels": {"team": "proxies"}}}]},
+            {},
+        ],
+    },
     "podTemplate": {"metadata": {"labels": {"team": "search"}}, "spec": {"imagePullSecrets": [{"name": "registry"}]}},
 }
 

@@ -271,4 +271,42 @@ BAD_INPUTS: Final = (
         "'-', because the Service bears it; choose another name",
         name="1.flash",
     ),
+    Bad(
+        "a peer that is two things",
+        {"networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]}},
+        "spec.networkPolicy.extraEgress[0].to[0]",
+        "a peer is either an ipBlock or a podSelector, a namespaceSelector or both; keep one of them",
+    ),
+    Bad(
+        "a peer that is nothing",
+        {"networkPolicy": {"extraIngress": [{"from": [{}]}]}},
+        "spec.networkPolicy.extraIngress[0].from[0]",
+        "a peer is either an ipBlock or a podSelector, a namespaceSelector or both; keep one of them",
+    ),
+    Bad(
+        "an address for a network",
+        {"networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1"}}]}]}},
+        "spec.networkPolicy.extraEgress[0].to[0].ipBlock.cidr",
+        "is not a network; write it in CIDR notation, such as 10.0.0.0/8",
+    ),
+    Bad(
+        "a selector that is misspelt and would select everything",
+        {"networkPolicy": {"extraEgress": [{"to": [{"podSelector": {"matchlabels": {"app": "proxy"}}}]}]}},
+        "spec.networkPolicy.extraEgress[0].to[0].podSelector.matchlabels",
+        "is not a field of this version; remove it",
+        api_says='unknown field "spec.networkPolicy.extraEgress[0].to[0].podSelector.matchlabels"',
+    ),
+    Bad(
+        "a range of ports that ends before it begins",
+        {"networkPolicy": {"extraEgress": [{"ports": [{"port": 9000, "endPort": 8000}]}]}},
+        "spec.networkPolicy.extraEgress[0].ports[0].endPort",
+        "endPort needs a port that is a number and not above it; set port to the first of the range",
+    ),
+    Bad(
+        "a port that no host has",
+        {"networkPolicy": {"extraEgress": [{"ports": [{"port": 70000}]}]}},
+        "spec.networkPolicy.extraEgress[0].ports[0].port",
+        "is not a port; write a number from 1 to 65535, or the name of a pod's port",
+        api_says="spec.networkPolicy.extraEgress[0].ports[0].port in body should be less than or equal to 65535",
+    ),
 )

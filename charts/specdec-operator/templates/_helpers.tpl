@@ -93,12 +93,15 @@ capabilities:
 app.kubernetes.io/name: specdec-engine
 {{- end }}
 
+{{/* OpenShift's name servers listen on 5353, and a policy sees the port of the pod behind the Service. */}}
 {{- define "specdec-operator.dnsEgress" -}}
 - ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-      protocol: TCP
+    {{- range $port := list 53 5353 }}
+    {{- range list "UDP" "TCP" }}
+    - port: {{ $port }}
+      protocol: {{ . }}
+    {{- end }}
+    {{- end }}
 {{- end }}
 
 {{/* Annotations of an object that only `helm test` makes; the argument is its place in the order. */}}

@@ -97,7 +97,7 @@ def _cell(text: str) -> str:
 
 def _type(part: Schema) -> str:
     if INT_OR_STRING in part:
-        return "quantity"
+        return "integer or string" if "maximum" in part else "quantity"
     if "enum" in part:
         return ", ".join(f"`{value}`" for value in part["enum"])
     if part["type"] == "array":

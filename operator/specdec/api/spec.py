@@ -8,6 +8,7 @@ from pydantic import Field
 
 from specdec.api.engine import Engine
 from specdec.api.fleet import FreeObject, Monitoring, Placement, Rollout
+from specdec.api.network import NetworkPolicy
 from specdec.api.rules import Model, Rule
 from specdec.api.sources import SecretKey
 from specdec.api.speculator import Method, Speculator, TargetModel
@@ -38,6 +39,8 @@ class Spec(Model):
     """Where pods may run."""
     monitoring: Monitoring = Monitoring()
     """How the pods are watched."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """What the pods may be reached by and may reach."""
     pod_template: FreeObject = {}
     """Overlay on the pod template, applied last, like a strategic merge patch: structs merge, lists of named items
     merge by name, `$patch: delete` in a struct removes it, `$patch: replace` puts it in the place of ours."""

@@ -26,13 +26,16 @@ def manifests(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> tu
 
     The order is the order to apply them in. Apply only once `pin` has been stored.
     """
-    optional = (cache_claim(resource), pod_monitor(resource))
-    return (
+    beside = (
         service_account(resource),
         network_policy(resource),
         service(resource),
         pod_disruption_budget(resource),
-        *(manifest for manifest in optional if manifest),
+        cache_claim(resource),
+        pod_monitor(resource),
+    )
+    return (
+        *(manifest for manifest in beside if manifest),
         *_deployments(resource, pin(resource, accepted)),
     )
 

@@ -119,7 +119,8 @@ CRASHES: Final = (
     Crash(
         re.compile(r"couldn't connect to 'https?://|Name or service not known|NameResolutionError|Connection refused"),
         Reason.HUB_UNREACHABLE,
-        "let the pods reach the hub (DNS, port 443, or HTTPS_PROXY in spec.engine.env), or keep the weights on a pvc",
+        "let the pods reach the hub (DNS and port 443, or HTTPS_PROXY in spec.engine.env and the proxy's port in "
+        "spec.networkPolicy.extraEgress), or keep the weights on a pvc",
     ),
     Crash(
         re.compile(

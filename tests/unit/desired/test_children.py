@@ -80,8 +80,29 @@ def test_the_network_policy_lets_the_hub_be_reached_only_when_weights_come_from_
         return {port["port"] for rule in egress for port in rule["ports"]}
 
     volume = {"huggingFace": ..., "pvc": {"claimName": "weights"}}
-    assert ports() == {53, 443}
-    assert ports(model={"source": volume}, speculator={"source": volume}) == {53}
+    assert ports() == {53, 5353, 443}
+    assert ports(model={"source": volume}, speculator={"source": volume}) == {53, 5353}
+
+
+def test_the_network_policy_takes_further_rules_as_kubernetes_has_them() -> None:
+    proxy = {"to": [{"ipBlock": {"cidr": "10.1.0.0/16", "except": ["10.1.2.0/24"]}}], "ports": [{"port": 3128}]}
+    everyone: dict[str, Any] = {"to": [{"podSelector": {}}]}
+    sidecar: dict[str, Any] = {
+        "from": [
+            {"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]}}
+        ],
+        "ports": [{"port": "admin", "protocol": "TCP"}, {"port": 7000, "endPort": 7010, "protocol": "UDP"}],
+    }
+    policy = {"extraEgress": [proxy, everyone], "extraIngress": [sidecar]}
+    before = children()["NetworkPolicy"].body["spec"]
+    made = children(networkPolicy=policy)["NetworkPolicy"].body["spec"]
+    assert made["egress"] == [*before["egress"], proxy, everyone]
+    sidecar["ports"][0].pop("protocol")
+    assert made["ingress"] == [*before["ingress"], sidecar]
+
+
+def test_the_network_policy_can_be_left_to_someone_else() -> None:
+    assert "NetworkPolicy" not in children(networkPolicy={"enabled": False})
 
 
 def test_the_claim_is_as_asked() -> None:

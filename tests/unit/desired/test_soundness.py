@@ -58,6 +58,8 @@ EDITS: tuple[Json, ...] = (
     {"placement": {"topologySpreadConstraints": [{"maxSkew": 1}]}},
     {"placement": {"priorityClassName": "high"}},
     {"monitoring": {"podMonitor": True}},
+    {"networkPolicy": {"extraEgress": [{"ports": [{"port": 3128}]}]}},
+    {"networkPolicy": {"enabled": False}},
     {"podTemplate": {"metadata": {"labels": {"a": "b"}}}},
     {"podTemplate": {"spec": {"hostNetwork": False}}},
 )

@@ -75,7 +75,8 @@ def crashed(message: str = "", **end: Any) -> dict[str, Any]:
         pytest.param(
             crashed("OSError: We couldn't connect to 'https://huggingface.co' to load the files"),
             "HubUnreachable",
-            "let the pods reach the hub (DNS, port 443, or HTTPS_PROXY in spec.engine.env), or keep the weights",
+            "let the pods reach the hub (DNS and port 443, or HTTPS_PROXY in spec.engine.env and the proxy's port in "
+            "spec.networkPolicy.extraEgress), or keep the weights",
             id="no way to the hub",
         ),
         pytest.param(
