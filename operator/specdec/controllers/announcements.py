@@ -14,16 +14,24 @@ from specdec.controllers.accepting import in_words
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.desired import RestartReason, restart_reason
 
+Answer = tuning.Decision | tuning.Hold
+
 
 def steps(
-    resource: SpeculativeDeployment, before: Checkpoint, after: Checkpoint, answer: tuning.Decision | tuning.Hold | None
+    resource: SpeculativeDeployment,
+    before: Checkpoint,
+    after: Checkpoint,
+    answer: Answer | None,
+    last: Answer | None = None,
 ) -> list[Event]:
-    """What is to be told of the step from one checkpoint to the next."""
+    """What is to be told of the step from one checkpoint to the next. answer, last: of this tick and the one before."""
     told = [pods_restart(reason)] if (reason := _restart(resource, before, after)) else []
     if isinstance(answer, tuning.Decision) and before.accepted and after.accepted:
         return [*told, decided(answer, before.accepted, after.accepted)]
     if isinstance(answer, tuning.Hold) and answer.reason is tuning.Reason.BROKEN_DRAFTER:
-        return [*told, drafter_broken(answer.message)]
+        # Its words hold a countdown, so that each tick would be told as something new.
+        lasts = last is not None and last.reason is answer.reason
+        return told if lasts else [*told, drafter_broken(answer.message)]
     followed = answer is None and after.history[:1] != before.history[:1]
     return [*told, spec_changed_k(after.history[0])] if followed else told
 

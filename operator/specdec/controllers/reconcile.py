@@ -104,7 +104,7 @@ class Reconciler:
 
     async def _accept(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
         """Settle what is to be in force and store it; nothing has acted on it before. Returns what to tell of it."""
-        before = standing.checkpoint
+        before, last = standing.checkpoint, standing.answer
         frozen = resource.spec.paused and before.accepted is not None
         followed = before if frozen else amended(before, resource, self.now())
         outcome = self.tuner.tick(resource, standing, seen, followed) if followed is before else None
@@ -118,7 +118,7 @@ class Reconciler:
             self.tuner.keep(resource, standing, outcome)
         elif followed is not before:
             standing.tuner = None
-        return announcements.steps(resource, before, after, outcome.answer if outcome else None)
+        return announcements.steps(resource, before, after, outcome.answer if outcome else None, last)
 
     async def _apply(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
         assert standing.checkpoint.accepted is not None
