@@ -91,6 +91,35 @@ async def test_a_deletion_that_no_watch_showed_is_noticed_by_the_next_list(world
         assert (await life.one_pass(name)).gone
 
 
+async def test_a_pass_over_a_resource_whose_pods_wait_keeps_its_series_and_reads_no_secret(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    world.apply("demo")
+    async with in_process(world.kubeconfig) as life:
+        await life.settle(name)
+        template = world.get("deployment", "demo")["spec"]["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "demo-1"}}
+        world.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        await life.one_pass(name)
+        shown, gets = dict(life.operator.metrics.condition._metrics), []
+        life.operator.client.observer = lambda verb, _status, _seconds: gets.append(verb)
+        for _ in range(3):
+            await life.operator.reconciler.work(name)
+        after = dict(life.operator.metrics.condition._metrics)
+    assert shown
+    assert all(after[labels] is series for labels, series in shown.items()), "a gap restarts the `for` of an alert"
+    assert gets == []
+
+
+async def test_a_replica_that_no_longer_acts_tells_of_no_resource(world: World) -> None:
+    name = Name(world.namespace, "demo")
+    world.apply("demo")
+    async with in_process(world.kubeconfig) as life:
+        await life.settle(name)
+        assert life.operator.metrics.condition._metrics
+        life.operator._follow()
+        assert not life.operator.metrics.condition._metrics
+
+
 class Disturbed(KubeClient):
     """Lists during which something happens that a watch tells of before the list has come in."""
 

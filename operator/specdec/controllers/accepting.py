@@ -107,7 +107,7 @@ def _entry(before: str, after: AcceptedDecision, decision: tuning.Decision, now:
         after=in_words(after),
         reason=decision.reason.value,
         predicted_percent=round(decision.gain.mean_percent, 1),
-        verdict="Pending" if decision.kind in JUDGED else None,
+        verdict=PENDING if decision.kind in JUDGED else None,
     )
 
 
@@ -138,8 +138,8 @@ def _follow(before: AcceptedDecision, decision: tuning.Decision, switching: tuni
     return replace(after, schedule=decision.schedule, off=False)
 
 
-_VERDICTS: Final = {
-    tuning.Verdict.PENDING: "Pending",
+PENDING: Final = "Pending"
+VERDICTS: Final = {
     tuning.Verdict.DELIVERED: "Confirmed",
     tuning.Verdict.INCONCLUSIVE: "Inconclusive",
     tuning.Verdict.DID_NOT_DELIVER: "Reverted",
@@ -147,7 +147,7 @@ _VERDICTS: Final = {
 
 
 def _judged(entry: Entry, move: tuning.Move | None) -> Entry:
-    if move is None or entry.verdict != "Pending" or move.verdict is tuning.Verdict.PENDING:
+    if move is None or entry.verdict != PENDING or move.verdict is tuning.Verdict.PENDING:
         return entry
     realised = None if move.realised is None else round(move.realised.mean_percent, 1)
-    return replace(entry, realised_percent=realised, verdict=_VERDICTS[move.verdict])
+    return replace(entry, realised_percent=realised, verdict=VERDICTS[move.verdict])

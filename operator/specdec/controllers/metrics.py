@@ -9,11 +9,13 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from specdec import __version__, tuning
+from specdec.controllers.accepting import PENDING, VERDICTS
 from specdec.controllers.checkpoint import Checkpoint
+from specdec.engine.errors import EngineUnavailable, EngineUnreachable, Unauthorized
+from specdec.engine.scrape import ScrapeReason
 from specdec.kube.kinds import Name
 
 PREFIX: Final = "specdec_operator"
-PENDING: Final = "Pending"
 OF_RESOURCE: Final = ("namespace", "name")
 PASS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15)
@@ -21,7 +23,7 @@ REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 @dataclass(slots=True)
 class Metrics:
-    """Every figure the operator tells of itself and of what it tunes. Gauges of a resource vanish with it."""
+    """Every figure the operator tells of itself and of what it tunes. Series of a resource vanish with it."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     passes: Histogram = field(init=False)
@@ -98,6 +100,19 @@ class Metrics:
         for gauge, value in figures:
             if value is not None:
                 gauge.labels(*labels).set(value)
+            else:
+                gauge.remove(*labels)
+
+    def taken_up(self, name: Name) -> None:
+        """Begin the counters that alerts and panels look at: one that appears as 1 hides its first event from them."""
+        labels = (name.namespace, name.name)
+        self.decisions.labels(*labels, tuning.Kind.TAKE_BACK.value, tuning.Reason.DID_NOT_DELIVER.value)
+        for verdict in VERDICTS.values():
+            self.verdicts.labels(*labels, verdict)
+        for reason in ScrapeReason:
+            self.scrape_failures.labels(*labels, reason.value)
+        for error in (EngineUnreachable, EngineUnavailable, Unauthorized):
+            self.live_failures.labels(*labels, error.__name__)
 
     def judged(self, name: Name, before: Checkpoint, after: Checkpoint) -> None:
         """Count the moves of the history that were pending in `before` and have a verdict in `after`."""
@@ -119,19 +134,39 @@ class Metrics:
             self._stands[name] = now
 
     def forget(self, name: Name) -> None:
-        """Drop the gauges of a resource that is gone."""
+        """Drop the series of a resource that is gone."""
         self.stands(name, None)
-        gauges = (
+        for gauge in self._gauges:
+            gauge.remove(name.namespace, name.name)
+        for counter in self._counters:
+            counter.remove_by_labels({"namespace": name.namespace, "name": name.name})
+
+    def forget_all(self) -> None:
+        """Drop the series of all resources: another replica tells of them now."""
+        self._stands.clear()
+        for metric in (*self._gauges, *self._counters, self.condition):
+            metric.clear()
+
+    @property
+    def _gauges(self) -> tuple[Gauge, ...]:
+        return (
             self.k_in_force,
             self.schedule_revision,
             self.accepted_length,
             self.tokens_per_second,
             self.gain_percent,
         )
-        for gauge in gauges:
-            # Gauges of a resource that was never tuned have no such series.
-            if (name.namespace, name.name) in gauge._metrics:
-                gauge.remove(name.namespace, name.name)
+
+    @property
+    def _counters(self) -> tuple[Counter, ...]:
+        return (
+            self.failures,
+            self.decisions,
+            self.holds,
+            self.verdicts,
+            self.scrape_failures,
+            self.live_failures,
+        )
 
     @property
     def leads(self) -> bool:

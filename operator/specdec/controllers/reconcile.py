@@ -69,8 +69,8 @@ class Reconciler:
         if standing.refusals or standing.token_refusals:
             look = LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS if standing.token_refusals else None
             return again.within(look).within(self.children.retries.seconds(name, standing.refusals))
-        if standing.idle:
-            # A thousand resources without a serving pod need no memory: the cached checkpoint says all of it.
+        if standing.idle and not seen.pods:
+            # A thousand resources without a pod need no memory: the cached checkpoint says all of it.
             del self._standings[name]
         return again
 
@@ -87,12 +87,14 @@ class Reconciler:
         """This replica acts no longer: what it knows may soon be old."""
         for name in list(self._standings):
             self.forget(name)
+        self.metrics.forget_all()
 
     async def _standing(self, name: Name, resource: SpeculativeDeployment, seen: Seen) -> Standing:
         known = self._standings.get(name)
         if known is not None and known.uid == resource.metadata.uid:
             return known
-        self.forget(name)
+        if known is not None:
+            self.forget(name)
         try:
             checkpoint = self.records.stored(resource, seen)
         except CheckpointUnreadable as error:

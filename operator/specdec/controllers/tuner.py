@@ -130,6 +130,8 @@ class Tuner:
                 self._take(name, standing, task.result())
             self.wake(name)
 
+        if standing.tuner is None:
+            self.metrics.taken_up(name)
         standing.talk = asyncio.get_running_loop().create_task(talk(), name=f"round {name}")
         standing.talk.add_done_callback(back)
 

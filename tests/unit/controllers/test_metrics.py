@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from specdec import tuning
+from specdec.api.schedule import constant
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.metrics import Metrics
 from specdec.kube.kinds import Name
@@ -42,6 +45,54 @@ def test_a_resource_that_is_gone_or_has_no_status_shows_nothing() -> None:
     metrics.stands(NAME, {"spec": {}})
     metrics.stands(NAME, None)
     assert not shown(metrics)
+
+
+def summary(**known: Any) -> tuning.Summary:
+    """Nothing but what is named is known."""
+    fields = dict.fromkeys((field.name for field in dataclasses.fields(tuning.Summary)), None)
+    return tuning.Summary(**{**fields, "schedule": constant(7, 64), **known})
+
+
+def series(metrics: Metrics, name: str = "") -> dict[tuple[str, ...], float]:
+    """Value by sample name and label values, of what has a resource and begins with `name`."""
+    samples = (sample for family in metrics.registry.collect() for sample in family.samples)
+    return {
+        (s.name.removeprefix("specdec_operator_"), *s.labels.values()): s.value
+        for s in samples
+        if "namespace" in s.labels and s.name.startswith(f"specdec_operator_{name}") and not s.name.endswith("_created")
+    }
+
+
+def test_counters_that_alerts_look_at_begin_at_zero() -> None:
+    metrics = Metrics()
+    metrics.taken_up(NAME)
+    found = series(metrics)
+    assert set(found.values()) == {0.0}
+    assert ("decisions_total", "team-a", "demo", "TakeBack", "DidNotDeliver") in found
+    assert ("verdicts_total", "team-a", "demo", "Reverted") in found
+    assert ("scrape_failures_total", "team-a", "demo", "TimedOut") in found
+    assert ("live_failures_total", "team-a", "demo", "EngineUnreachable") in found
+
+
+@pytest.mark.parametrize("all_of_them", [False, True], ids=["a resource is gone", "another replica acts"])
+def test_nothing_is_told_any_more_of_what_is_no_longer_ours(all_of_them: bool) -> None:
+    metrics = Metrics()
+    metrics.taken_up(NAME)
+    metrics.failures.labels(NAME.namespace, NAME.name, "Unavailable").inc()
+    metrics.stands(NAME, resource(Ready=("True", "AllReplicasReady")))
+    metrics.tuned(NAME, Checkpoint(), summary())
+    metrics.taken_up(Name("team-a", "other"))
+    metrics.forget_all() if all_of_them else metrics.forget(NAME)
+    left = {labels[2] for labels in series(metrics)}
+    assert left == (set() if all_of_them else {"other"})
+
+
+def test_a_figure_that_is_no_longer_known_is_no_longer_shown() -> None:
+    metrics = Metrics()
+    metrics.tuned(NAME, Checkpoint(), summary(tokens_per_second=1200.0))
+    assert series(metrics, "tokens") == {("tokens_per_second", "team-a", "demo"): 1200.0}
+    metrics.tuned(NAME, Checkpoint(), summary())
+    assert series(metrics, "tokens") == {}
 
 
 def history(*verdicts: str | None) -> Checkpoint:
