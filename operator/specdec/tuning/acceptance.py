@@ -195,19 +195,30 @@ def _request_correction(hazards: Floats, k_in_force: float) -> Floats:
     so what counts is the mean over tokens of 1 / length. Requests are taken to differ by a common shift of their logits
     with the spread that survivors show: hazards that do not fall with the position, though single requests' do.
     """
-    spread = _request_spread(hazards)
-    shifts, weight = spread * NORMAL_NODES, NORMAL_WEIGHTS
+    shifts = _request_spread(hazards) * NORMAL_NODES
     own = np.empty((POSITIONS, shifts.size))
-    survivors = weight
-    for i in range(CORRECTED):
-        own[i] = _expit(_shifted_to(hazards[i], shifts, survivors) + shifts)
-        survivors = survivors * own[i]
-        survivors = survivors / survivors.sum()
+    own[:CORRECTED] = _own_hazards(hazards[:CORRECTED].tolist(), shifts.tolist())
     own[CORRECTED:] = _expit(_logit(hazards[CORRECTED:, None]) + shifts)
     length = 1.0 + np.concatenate((np.zeros((1, shifts.size)), np.cumsum(np.cumprod(own, axis=0), axis=0)))
     seen_under = length[min(round(k_in_force), POSITIONS)]
-    by_token = weight @ seen_under / ((seen_under / length) @ weight)
-    out: Floats = np.log(by_token) - np.log(length @ weight)
+    by_token = NORMAL_WEIGHTS @ seen_under / ((seen_under / length) @ NORMAL_WEIGHTS)
+    out: Floats = np.log(by_token) - np.log(length @ NORMAL_WEIGHTS)
+    return out
+
+
+def _own_hazards(hazards: list[float], shifts: list[float]) -> list[list[float]]:
+    """Shape (positions, shifts): hazards of requests with each of `shifts`, whose survivors show `hazards` on average.
+
+    Plain floats: arrays of five would cost more than they save.
+    """
+    survivors, out = NORMAL_WEIGHTS.tolist(), []
+    for hazard in hazards:
+        centre = _shifted_to(hazard, shifts, survivors)
+        own = [1.0 / (1.0 + math.exp(-centre - shift)) for shift in shifts]
+        survivors = [w * h for w, h in zip(survivors, own, strict=True)]
+        total = sum(survivors)
+        survivors = [w / total for w in survivors]
+        out.append(own)
     return out
 
 
@@ -218,13 +229,14 @@ def _request_spread(hazards: Floats) -> float:
     return float(np.clip(np.sqrt(variance) / (h * (1 - h)), *SPREAD_BOUNDS))
 
 
-def _shifted_to(hazard: float, shifts: Floats, survivors: Floats) -> float:
+def _shifted_to(hazard: float, shifts: list[float], survivors: list[float]) -> float:
     """The logit around which requests with `shifts` have the mean `hazard`. Newton's method."""
-    centre = float(np.log(hazard / (1 - hazard)))
+    centre = math.log(hazard / (1 - hazard))
     for _ in range(3):
-        p = 1.0 / (1.0 + np.exp(-centre - shifts))
-        seen = float(p @ survivors)
-        away = (hazard - seen) / max(seen - float((p * p) @ survivors), 1e-6)
+        p = [1.0 / (1.0 + math.exp(-centre - shift)) for shift in shifts]
+        seen = sum(w * x for w, x in zip(survivors, p, strict=True))
+        slope = seen - sum(w * x * x for w, x in zip(survivors, p, strict=True))
+        away = (hazard - seen) / max(slope, 1e-6)
         centre = min(max(centre + min(max(away, -2.0), 2.0), -12.0), 12.0)
     return centre
 

@@ -29,6 +29,9 @@ TRAFFIC_SHARE: Final = 0.25  # the same, as a share of the gain and of its scatt
 UNSETTLED_SHARE: Final = 0.8
 SETTLING_SECONDS: Final = 180.0
 BUSY_SHARE: Final = 0.02
+ANYWHERE_SHARE: Final = 0.1  # of the weight, for batch sizes that were not seen
+TIER_PRICE: Final = 0.001  # log units of time per token
+FORBIDDEN: Final = 50.0  # log units
 SELECTION: Final = 1.3  # a move is made because its estimate is high, so its error is larger than the estimate's
 
 
@@ -148,6 +151,38 @@ def better_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load:
     return np.where(keep, in_force, best)
 
 
+def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: Floats, margin: float) -> Ints:
+    """The best table of few tiers whose K never rises with the batch: what stock counters can tell apart.
+
+    They average over an interval, in which a boundary near the batch in use mixes two K. So each tier must earn
+    TIER_PRICE, and each change of the K in force `margin`, where requests are. Viterbi's algorithm over the grid.
+    """
+    ks, size = inside.shape
+    weight = weight_by_batch(load, size)
+    cost = np.where(np.arange(ks)[:, None] == in_force, seen.log_tpot, seen.log_tpot + margin)
+    edges = np.concatenate(([0], np.round(seen.grid.nodes).astype(int)))
+    summed = np.concatenate((np.zeros((ks, 1)), np.cumsum(np.where(inside, cost, FORBIDDEN) * weight, axis=1)), axis=1)
+    stretch = np.diff(summed[:, edges], axis=1)
+    step = np.where(np.arange(ks)[:, None] < np.arange(ks), FORBIDDEN, TIER_PRICE)  # (from, to)
+    np.fill_diagonal(step, 0.0)
+    best, origin = stretch[:, 0], []
+    for column in stretch.T[1:]:
+        through = best[:, None] + step
+        origin.append(through.argmin(axis=0))
+        best = through.min(axis=0) + column
+    path = [int(best.argmin())]
+    for came in reversed(origin):
+        path.append(int(came[path[-1]]))
+    return np.repeat(path[::-1], np.diff(edges))
+
+
+def rivals(seen: Outlook, in_force: Ints, rows: Ints) -> Ints:
+    """The best K beside `in_force` at each of `rows` (batch - 1); all shapes equal."""
+    cost = seen.log_tpot[:, rows].copy()
+    cost[0], cost[in_force, np.arange(rows.size)] = np.inf, np.inf
+    return np.asarray(cost.argmin(axis=0), dtype=np.int64)
+
+
 def gain(seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None = None) -> Gain:
     """Predicted gain in percent, weighted by where requests spend their time, with its 90 % interval.
 
@@ -210,24 +245,25 @@ def as_schedule(table: Ints) -> Schedule:
     return from_table([int(k) for k in table])
 
 
-def mean_cost(log_tpot: Floats, table: Ints, load: Floats) -> float:
-    """Log time per token of `table` under `load`, weighted by request time."""
-    weight = _weight_by_batch(load, table.size)
-    return float((weight * log_tpot[table, np.arange(table.size)]).sum() / weight.sum())
+def mean_cost(log_tpot: Floats, table: Ints, weight: Floats) -> float:
+    """Log time per token of `table`, weighted by the share of request time at each batch size."""
+    return float(weight @ log_tpot[table, np.arange(table.size)])
 
 
-def tiers(log_tpot: Floats, inside: NDArray[np.bool_], grid: Grid, load: Floats, most: int) -> Schedule:
-    """The best schedule of at most `most` tiers for `load`, by dynamic programming over the batch sizes of the grid."""
+def tiers(log_tpot: Floats, inside: NDArray[np.bool_], grid: Grid, weight: Floats, most: int) -> Schedule:
+    """The best schedule of at most `most` tiers, by dynamic programming over the batch sizes of the grid.
+
+    weight: shape (B,), share of the request time at each batch size.
+    """
     edges = np.concatenate(([0], np.round(grid.nodes).astype(int)))
-    weight = _weight_by_batch(load, log_tpot.shape[1])
-    cost = np.where(inside, log_tpot, 50.0) * weight
+    cost = np.where(inside, log_tpot, FORBIDDEN) * weight
     summed = np.concatenate((np.zeros((cost.shape[0], 1)), np.cumsum(cost, axis=1)), axis=1)[:, edges]
     segment = summed[:, None, :] - summed[:, :, None]  # (K, from, to)
-    choice, price = segment.argmin(axis=0), segment.min(axis=0)
-    price[np.tril_indices(price.shape[0])] = np.inf
-    best, origin = price[0].copy(), [np.zeros(edges.size, dtype=int)]
+    choice, least = segment.argmin(axis=0), segment.min(axis=0)
+    least[np.tril_indices(least.shape[0])] = np.inf
+    best, origin = least[0].copy(), [np.zeros(edges.size, dtype=int)]
     for _ in range(most - 1):
-        through = best[:, None] + price
+        through = best[:, None] + least
         origin.append(np.where(through.min(axis=0) < best - 1e-9, through.argmin(axis=0), -1))
         best = np.minimum(best, through.min(axis=0))
     return from_table(_unwound(origin, choice, edges))
@@ -245,10 +281,15 @@ def _unwound(origin: Sequence[Ints], choice: Ints, edges: Ints) -> list[int]:
     return table
 
 
-def _weight_by_batch(load: Floats, max_batch: int) -> Floats:
-    weight = np.full(max_batch, 1e-6)
-    used = np.flatnonzero(load[:, 0] > 0)
-    if used.size:
-        batch = np.clip(np.round(load[used, 1] / load[used, 0]), 1, max_batch).astype(int)
-        np.add.at(weight, batch - 1, load[used, 0] / load[used, 0].sum())
-    return weight
+def weight_by_batch(load: Floats, max_batch: int) -> Floats:
+    """Shape (B,), sum 1: share of the request time at each batch size, evenly within a bucket.
+
+    ANYWHERE_SHARE of it is spread over all batch sizes, alike on a logarithmic scale: traffic may move.
+    """
+    bucket, batch = _bucket_of(max_batch), np.arange(1.0, max_batch + 1)
+    share = load[:, 0] / max(float(load[:, 0].sum()), 1e-12)
+    within = share[bucket] / np.bincount(bucket, minlength=share.size)[bucket]
+    anywhere = 1.0 / batch / (1.0 / batch).sum()
+    both = within / max(float(within.sum()), 1.0) * (1.0 - ANYWHERE_SHARE) + anywhere * ANYWHERE_SHARE
+    out: Floats = both / both.sum()
+    return out

@@ -17,7 +17,10 @@ from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State, Trial
 
 TRIAL_SECONDS: Final = 30.0
+STOCK_TRIAL_SECONDS: Final = 60.0  # the intervals at both ends hold two schedules
 AGAIN_AFTER_SECONDS: Final = 4 * 3600.0
+AGAIN_SOON_SECONDS: Final = 240.0
+AGAIN_SHARE: Final = 0.4  # of the time since the first sample
 LEAST_SHARE: Final = 0.04  # of request time that a batch bucket must have to be worth a trial
 WORTH_LOG: Final = 0.0004  # expected improvement, log units, that is worth a trial
 REACH: Final = 2  # how far from the K in force a trial goes
@@ -65,6 +68,29 @@ def worthwhile(
     return _trial(state, seen, table, after, now)
 
 
+def shifted(state: State, seen: Outlook, inside: NDArray[np.bool_], table: Ints, now: float) -> Decision | None:
+    """The whole table one or two K up or down, whichever promises most, or None.
+
+    For stock counters: an interval in which K differs from batch to batch tells little.
+    """
+    if now - state.tried_at < _gap(state, now):
+        return None
+    busy, total = _busy_buckets(state, table.size), float(state.load[:, 0].sum())
+    at, best = np.arange(table.size), (0.0, table)
+    for by in (*range(-REACH, 0), *range(1, REACH + 1)):
+        moved = np.clip(table + by, 1, inside.shape[0] - 1)
+        after = np.where(inside[moved, at], moved, table)
+        promise = sum(
+            _expected_improvement(seen, int(table[batch - 1]), int(after[batch - 1]), batch)
+            * float(state.load[bucket, 0] / total)
+            for bucket, batch in busy
+            if after[batch - 1] != table[batch - 1] and not _tried(state, int(after[batch - 1]), bucket, now)
+        )
+        if promise > best[0] and candidates.assurance(seen, table, after, state.load)[0] > -DEAREST_LOG:
+            best = (promise, after)
+    return _trial(state, seen, table, best[1], now) if best[0] > WORTH_LOG else None
+
+
 def begun(state: State, decision: Decision, back_to: Schedule, now: float) -> State:
     """`state` while the trial runs."""
     size = state.grid.batches.size
@@ -74,6 +100,13 @@ def begun(state: State, decision: Decision, back_to: Schedule, now: float) -> St
         tried[_tag(int(after[batch - 1]), int(np.searchsorted(BATCH_BUCKET_ENDS, batch)))] = now
     until = now + (decision.trial_seconds or TRIAL_SECONDS)
     return replace(state, trial=Trial(until, back_to), tried=tried, tried_at=now)
+
+
+def ended(state: State, *, undecided: bool) -> State:
+    """`state` after a trial. One that measured too little to decide does not count as tried."""
+    if not undecided:
+        return state
+    return replace(state, tried={tag: at for tag, at in state.tried.items() if at != state.tried_at})
 
 
 def _gap(state: State, now: float) -> float:
@@ -92,7 +125,10 @@ def _busy_buckets(state: State, size: int) -> list[tuple[int, int]]:
 
 
 def _tried(state: State, k: int, bucket: int, now: float) -> bool:
-    return now - state.tried.get(_tag(k, bucket), -np.inf) < AGAIN_AFTER_SECONDS
+    """Exact counters need one trial; what stock counters showed is noisy, so they try again, ever more rarely."""
+    age = now - (state.first_at if state.first_at is not None else now)
+    again = AGAIN_AFTER_SECONDS if state.exact else min(max(AGAIN_SHARE * age, AGAIN_SOON_SECONDS), AGAIN_AFTER_SECONDS)
+    return now - state.tried.get(_tag(k, bucket), -np.inf) < again
 
 
 def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> float:
@@ -115,9 +151,10 @@ def _rows(bucket: int, size: int) -> Ints:
 
 def _trial(state: State, seen: Outlook, table: Ints, after: Ints, now: float) -> Decision:
     gain = candidates.gain(seen, table, after, state.load)
-    message = f"measure for {TRIAL_SECONDS:.0f} s what another K costs at the batch sizes in use"
+    seconds = TRIAL_SECONDS if state.exact else STOCK_TRIAL_SECONDS
+    message = f"measure for {seconds:.0f} s what another K costs at the batch sizes in use"
     schedule = candidates.as_schedule(after)
-    return Decision(Kind.TRIAL, schedule, gain, Reason.LEARNING, message, now, trial_seconds=TRIAL_SECONDS)
+    return Decision(Kind.TRIAL, schedule, gain, Reason.LEARNING, message, now, trial_seconds=seconds)
 
 
 def _tag(k: int, bucket: int) -> int:

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, costing, surface, verdicts
+from specdec.tuning import acceptance, candidates, costing, surface, verdicts
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
+    ACCEPTED,
     BUCKETS,
     CELL_TOKENS,
     DRAFT_TOKENS,
@@ -28,7 +29,7 @@ from specdec.tuning.window import (
     Interval,
     between,
     merged,
-    snapshot,
+    snapshots,
 )
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ RECENT_HALF_LIFE_SECONDS: Final = 60.0
 LOAD_HALF_LIFE_SECONDS: Final = 90.0
 DAY_HALF_LIFE_SECONDS: Final = 86_400.0
 POSITION1_HALF_LIFE_SECONDS: Final = 20.0
-POD_FORGOTTEN_SECONDS: Final = 3_600.0
+POD_FORGOTTEN_SECONDS: Final = 600.0
 BROKEN_BELOW: Final = 0.30
 BROKEN_DRAFTS: Final = 200.0
 IDENTITY_TOLERANCE: Final = 0.10
@@ -56,14 +57,14 @@ def observe(
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
     intervals: dict[str, Interval] = {}
     suspect = 0
-    for sample in sorted(samples, key=lambda s: s.pod):
-        seen = snapshot(sample)
+    pages = sorted(samples, key=lambda s: s.pod)
+    for sample, seen in zip(pages, snapshots(pages), strict=True):
         if seen is None:
             suspect += 1
             continue
         interval = between(pods[sample.pod], seen) if sample.pod in pods else None
         pods[sample.pod] = seen
-        if interval is not None:
+        if interval is not None and (interval.exact or seen.at - interval.seconds >= state.changed_at):
             intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
     state = _forget(state, now, window_seconds)
@@ -100,10 +101,11 @@ def _forget(state: State, now: float, window_seconds: float) -> State:
 
 
 def _learn_costs(state: State, intervals: Mapping[str, Interval]) -> State:
-    seen = costing.measured(intervals, state.slots, state.start_k)
+    in_force = candidates.table_of(state.in_force, state.grid.batches.size)
+    seen = costing.measured(intervals, state.slots, state.start_k, in_force)
     if seen is None:
         return state
-    return replace(state, belief=surface.learn(state.belief, seen, state.prior.costs, state.grid))
+    return replace(state, belief=surface.learn(state.belief, seen, state.grid))
 
 
 def _learn(state: State, interval: Interval) -> State:
@@ -127,9 +129,9 @@ def _learn(state: State, interval: Interval) -> State:
 
 
 def _cost_rows(interval: Interval, start_k: int) -> list[tuple[int, int, float, float, float]]:
-    """(K, bucket, steps, seconds, requests) of decode steps; with stock counters one row for the whole interval."""
+    """(K, bucket, steps, seconds, requests) of steps; with stock counters one row for the whole interval."""
     if interval.exact:
-        ks, buckets = np.divmod(interval.keys.astype(int), BUCKETS)
+        ks, buckets = np.divmod(interval.keys.astype(int) // 2, BUCKETS)
         return [
             (int(k), int(b), float(c[0]), float(c[1]), float(c[2]))
             for k, b, c in zip(ks, buckets, interval.cells, strict=True)
@@ -156,6 +158,7 @@ def _recent(recent: Recent, interval: Interval, rows: list[tuple[int, int, float
         seconds=recent.seconds + interval.seconds,
         drafts=recent.drafts + float(totals[DRAFTS]),
         draft_tokens=recent.draft_tokens + float(totals[DRAFT_TOKENS]),
+        accepted=recent.accepted + float(totals[ACCEPTED].sum()),
         generated=recent.generated + float(totals[GENERATED]),
         steps=recent.steps + sum(row[2] for row in rows),
         step_seconds=recent.step_seconds + sum(row[3] for row in rows),
@@ -184,6 +187,6 @@ def _watch_drafter(state: State, now: float) -> State:
 
 
 def _refit(state: State, now: float) -> State:
-    if now - state.fitted_at < REFIT_SECONDS:
+    if state.trial is None and now - state.fitted_at < REFIT_SECONDS:
         return state
     return replace(state, fitted_at=now, surface=surface.posterior(state.belief, state.grid))

@@ -12,13 +12,14 @@ from specdec.tuning import candidates, constraints, guards, learning, restarts, 
 from specdec.tuning.candidates import Doubt, Ints, Outlook
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
-from specdec.tuning.state import State
+from specdec.tuning.state import State, Trial
 
 BROKEN_FOR_SECONDS: Final = 60.0
 RETRY_AFTER_SECONDS: Final = 3_600.0
 NO_GAIN: Final = Gain(0.0, 0.0, 0.0)
 ACT: Final = 1.28  # standard deviations above zero that a gain must lie: 90 % sure
 AFTER_TRIAL: Final = 0.84  # 80 %: the trial has just shown it
+LONGEST_TRIAL: Final = 4.0  # times its length that a trial may last while it promises a gain
 ELSEWHERE_DOUBT: Final = 1.28  # where no request is now, only what is 90 % sure by itself
 
 
@@ -63,7 +64,10 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, inside.shape[1])
     inside = constraints.within_targets(inside, seen, limits, state, base)
     margin = limits.live_margin_percent / 100
-    table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
+    if state.exact:
+        table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
+    else:
+        table = candidates.plain_table(seen, inside, base, state.load, margin)
     mean, sd = candidates.assurance(seen, base, table, state.load)
     if mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT):
         gained = candidates.gain(seen, base, table, state.load)
@@ -72,14 +76,34 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     if constraints.broken(state, inside, base):
         return _within_targets(state, seen, base, table, now)
     if state.trial is not None:
-        back = candidates.as_schedule(base)
-        return Decision(Kind.LIVE, back, NO_GAIN, Reason.TRIAL_ENDED, "the trial found nothing better", now)
+        longer = _trial_goes_on(state, state.trial, now) if mean > margin else None
+        return longer or _trial_ended(seen, base, table, state, now)
     return (
         verdicts.take_back(state, now)
         or (learning.promising(state, seen, base, table, now) if mean > margin else None)
-        or learning.worthwhile(state, seen, inside, base, now, chance=chance)
+        or (
+            learning.worthwhile(state, seen, inside, base, now, chance=chance)
+            if state.exact
+            else learning.shifted(state, seen, inside, base, now)
+        )
         or _nothing_better(state, mean, constraints.nearest_miss(state, limits, seen, base), now)
     )
+
+
+def _trial_goes_on(state: State, trial: Trial, now: float) -> Hold | None:
+    """A trial that promises a gain goes on until that is sure, or its patience ends."""
+    ends = state.changed_at + (trial.until - state.changed_at) * LONGEST_TRIAL
+    if now >= ends:
+        return None
+    message = f"a trial promises a gain that is not yet sure; it goes on for {ends - now:.0f} s at most"
+    return Hold(Reason.TRIAL_RUNNING, message, state.changed_at)
+
+
+def _trial_ended(seen: Outlook, base: Ints, table: Ints, state: State, now: float) -> Decision:
+    """Back to what was in force before; the gain says what is still thought of the best table."""
+    gained = candidates.gain(seen, base, table, state.load)
+    message = "the trial found nothing better" if gained.mean_percent <= 0 else "the trial did not measure enough"
+    return Decision(Kind.LIVE, candidates.as_schedule(base), gained, Reason.TRIAL_ENDED, message, now)
 
 
 def _within_targets(state: State, seen: Outlook, base: Ints, table: Ints, now: float) -> Decision:
@@ -156,6 +180,8 @@ def acted(state: State, decision: Decision, now: float) -> State:
     state = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision, trial=None)
     if decision.kind is Kind.TRIAL:
         return learning.begun(state, decision, before, now)
+    if decision.reason is Reason.TRIAL_ENDED:
+        return learning.ended(state, undecided=decision.gain.mean_percent > 0)
     if decision.kind is Kind.DISABLE:
         return replace(state, disabled_at=now, broken_since=None)
     if decision.kind is Kind.ENABLE:

@@ -90,12 +90,13 @@ def first_schedule(state: State, limits: Limits) -> Schedule:
 def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats) -> Plan:
     """The start value and tiers of least time per token under `load`; near ties go to the smaller start value."""
     size = seen.log_tpot.shape[1]
+    weight = candidates.weight_by_batch(load, size)
     best: tuple[float, Plan] | None = None
     for start in range(max(limits.min_k, 1), min(limits.max_k, state.environment.start_k) + 1):
         log_tpot = seen.log_tpot - _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, start)
         inside = candidates.allowed(limits, start, seen.grid)
-        schedule = candidates.tiers(log_tpot, inside, seen.grid, load, MOST_TIERS)
-        cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), load)
+        schedule = candidates.tiers(log_tpot, inside, seen.grid, weight, MOST_TIERS)
+        cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), weight)
         if best is None or cost < best[0] - candidates.TIE:
             best = (cost, Plan(max(schedule.ks), schedule, log_tpot))
     if best is None:

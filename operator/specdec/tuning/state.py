@@ -30,6 +30,7 @@ class Recent:
     seconds: float = 0.0
     drafts: float = 0.0
     draft_tokens: float = 0.0
+    accepted: float = 0.0
     generated: float = 0.0
     steps: float = 0.0
     step_seconds: float = 0.0
@@ -45,6 +46,7 @@ class Recent:
             self.seconds * keep,
             self.drafts * keep,
             self.draft_tokens * keep,
+            self.accepted * keep,
             self.generated * keep,
             self.steps * keep,
             self.step_seconds * keep,
@@ -108,6 +110,11 @@ class State:
     def k_in_use(self) -> float:
         """Draft tokens per draft of late; the start value before the first draft."""
         return self.recent.draft_tokens / self.recent.drafts if self.recent.drafts >= 1 else float(self.start_k)
+
+    @property
+    def exact(self) -> bool:
+        """Whether an engine has counters per K and batch size; before the first scrape that is hoped."""
+        return not self.pods or any(pod.exact for pod in self.pods.values())
 
     @property
     def off(self) -> bool:

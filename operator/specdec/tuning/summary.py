@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from specdec.tuning.state import State
 
 Floats = NDArray[np.float64]
 
+LEAST_SECONDS: Final = 1.0  # of recent pod time, below which a rate would be made of nothing
+SERVING_SECONDS: Final = 90.0  # since a pod's last page
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -25,7 +29,8 @@ class Summary:
     the K in force are inferred). mean_accepted_length: 1 + accepted / drafts. drafts: ever seen.
     effective_k: draft tokens per draft, measured. batch: mean requests per step of one pod. seconds everywhere.
     gain_over_untuned: of the schedule in force over a constant start K, at today's load, with its 90 % interval.
-    confidence: 0..1, share of the request time at whose batch sizes the step cost is known to 2 %.
+    confidence: 0..1, share of the request time at whose batch sizes the step cost is known to 2 % beside that of
+    the best other K.
     """
 
     schedule: Schedule
@@ -53,14 +58,13 @@ def summarise(state: State, limits: Limits) -> Summary:
     known = recent.drafts >= 1
     percentile = [quantile(c, b, 0.95) for c, b in zip(recent.latency, recent.bounds, strict=True)]
     gains = _gains(state, limits) if state.day_load[:, 0].sum() > 0 else None
-    pods = len(state.pods)
     return Summary(
         schedule=state.in_force,
         start_k=state.start_k,
         acceptance=tuple(float(p) for p in accepted.cumulative[: state.start_k]),
-        mean_accepted_length=_measured_length(state) if known else None,
+        mean_accepted_length=1.0 + recent.accepted / recent.drafts if known else None,
         drafts=state.acceptance.seen_drafts,
-        tokens_per_second=recent.generated / recent.seconds * pods if recent.seconds > 0 else None,
+        tokens_per_second=_tokens_per_second(state),
         tpot_p95_seconds=percentile[0],
         ttft_p95_seconds=percentile[1],
         itl_p95_seconds=percentile[2],
@@ -75,10 +79,13 @@ def summarise(state: State, limits: Limits) -> Summary:
     )
 
 
-def _measured_length(state: State) -> float:
-    accepted = acceptance.estimate(state.acceptance, state.k_in_use)
-    k = state.recent.draft_tokens / state.recent.drafts
-    return float(np.exp(np.interp(k, np.arange(accepted.log_length.size), accepted.log_length)))
+def _tokens_per_second(state: State) -> float | None:
+    """Of all pods that the last round showed; None when nothing recent was seen of them."""
+    recent = state.recent
+    if state.last_at is None or recent.seconds < LEAST_SECONDS:
+        return None
+    serving = sum(state.last_at - pod.at <= SERVING_SECONDS for pod in state.pods.values())
+    return recent.generated / recent.seconds * serving if serving else None
 
 
 def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
@@ -103,9 +110,10 @@ def _confidence(state: State) -> float:
     used = np.flatnonzero(state.day_load[:, 0] > 0)
     batch = np.clip(np.round(state.day_load[used, 1] / state.day_load[used, 0]), 1, state.grid.batches.size)
     node = np.searchsorted(state.grid.nodes, batch).clip(0, state.grid.nodes.size - 1)
-    k = candidates.table_of(state.in_force, state.grid.batches.size)[batch.astype(int) - 1]
-    lower = np.maximum(k - 1, 0)
+    rows = batch.astype(int) - 1
+    k = candidates.table_of(state.in_force, state.grid.batches.size)[rows]
+    rival = candidates.rivals(candidates.outlook(state), k, rows)
     cost = state.surface.covariance
-    variance = cost[node, k, k] + cost[node, lower, lower] - 2 * cost[node, k, lower]
+    variance = cost[node, k, k] + cost[node, rival, rival] - 2 * cost[node, k, rival]
     known = np.sqrt(np.maximum(variance, 0.0)) < 0.02
     return float(state.day_load[used, 0][known].sum() / total)

@@ -28,6 +28,7 @@ LEVEL_SECONDS: Final = 1200.0
 PREFILL_SECONDS_PER_TOKEN: Final = 3e-5  # prior standard deviation
 DRIFT_PER_DAY: Final = 0.01  # variance that each weight of the residual gains in a day, its prior being 1
 STEP_CV: Final = 0.2  # spread of single steps around their mean
+PROMPT_SD: Final = 0.2  # the same, times the share of a step that prompts take: chunks are not linear
 INTERVAL_SD: Final = 0.01  # what the mean of one interval can be off by, however many steps it has
 NODES: Final = 36
 SURPRISE_SHARE: Final = 0.02  # weight of one interval in the running innovation variance
@@ -53,7 +54,7 @@ class Grid:
 class Steps:
     """Measured steps, shape (n,) each. slot: which pod level applies. prefill: prompt tokens per step.
 
-    noise: variance of the measured log time besides the spread of single steps.
+    noise: variance of the measured log time besides the spread of single steps, shape (n,).
     """
 
     slot: Ints
@@ -62,7 +63,7 @@ class Steps:
     seconds: Floats
     steps: Floats
     prefill: Floats
-    noise: float = INTERVAL_SD**2
+    noise: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +128,21 @@ def elapse(belief: Filter, seconds: float) -> Filter:
     return replace(belief, mean=belief.mean * scale, covariance=covariance)
 
 
-def learn(belief: Filter, seen: Steps, costs: CostTable, on: Grid) -> Filter:
+def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     """`belief` after `seen`: one Kalman update with all measured steps of a round of scrapes."""
     weights = on.features.shape[2]
-    log_prior = _log_prior(costs, seen.k, seen.batch)
-    features = on.basis.features(seen.k, seen.batch)
-    expected = np.exp(log_prior + features @ belief.mean[:weights]) / 1000.0
     h = np.zeros((seen.k.size, belief.mean.size))
-    h[:, :weights] = features
-    h[:, weights] = seen.prefill * PREFILL_SECONDS_PER_TOKEN / np.maximum(seen.seconds, expected)
+    h[:, :weights] = on.basis.features(seen.k, seen.batch)
     h[np.arange(seen.k.size), weights + 1 + seen.slot] = 1.0
-    away = np.log(1000.0 * seen.seconds) - log_prior - h @ belief.mean
-    noise = (STEP_CV**2 / seen.steps + seen.noise) * np.clip(belief.surprise, 0.2, 25.0)
+    decode = np.exp(_log_prior(on, seen.k, seen.batch) + h @ belief.mean) / 1000.0
+    # log(decode + prefill), linear around what is believed: prompts may take half of a step
+    prompt_seconds = seen.prefill * PREFILL_SECONDS_PER_TOKEN
+    expected = decode + np.maximum(prompt_seconds * belief.mean[weights], 0.0)
+    h *= (decode / expected)[:, None]
+    h[:, weights] = prompt_seconds / expected
+    prompts = 1.0 - decode / expected
+    away = np.log(seen.seconds / expected)
+    noise = (STEP_CV**2 / seen.steps + seen.noise + (PROMPT_SD * prompts) ** 2) * belief.surprise
     cross = belief.covariance @ h.T
     spread = h @ cross
     innovation = spread + np.diag(noise)
@@ -156,13 +160,13 @@ def posterior(belief: Filter, on: Grid) -> Surface:
     return Surface((on.features @ belief.mean[:weights]).T, covariance.astype(np.float32))
 
 
-def _log_prior(costs: CostTable, k: Floats, batch: Floats) -> Floats:
-    """Log milliseconds; a K between two whole ones (an average over schedules) lies between their times."""
-    low = np.floor(k)
-    out = np.empty(k.size)
-    for value in np.unique(low):
-        rows = low == value
-        below = np.log(costs.step_ms(int(value), batch[rows]))
-        above = np.log(costs.step_ms(int(value) + 1, batch[rows])) if (k[rows] > value).any() else below
-        out[rows] = below + (k[rows] - value) * (above - below)
+def _log_prior(on: Grid, k: Floats, batch: Floats) -> Floats:
+    """Log milliseconds at `k` and `batch`, shape (n,), each between whole ones where it is an average over steps."""
+    ks, batches = on.log_prior_ms.shape
+    low_k, low = np.minimum(k.astype(np.int64), ks - 2), np.clip(batch.astype(np.int64), 1, batches - 1) - 1
+    part_k, part = k - low_k, np.minimum(batch - 1.0 - low, 1.0)
+    here, above = (
+        on.log_prior_ms[row, low] * (1.0 - part) + on.log_prior_ms[row, low + 1] * part for row in (low_k, low_k + 1)
+    )
+    out: Floats = here + part_k * (above - here)
     return out

@@ -20,11 +20,14 @@ BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
 KS: Final = POSITIONS + 1
 EMPTY: Final = np.zeros(0)
+KEPT: Final = (0, 1, 2, 4)  # columns of a page's figures that become `Snapshot.cells`
+LARGEST: Final = 1e18  # beyond which a figure is no count
 
 # Columns of `Snapshot.totals` before the per-position trials and successes.
 DRAFTS, DRAFT_TOKENS, GENERATED, STEPS, ITL_SUM, ITL_COUNT, PROMPT = range(7)
 MIXED_STEPS, MIXED_SECONDS, MIXED_PREFILL, EXPECTED_TOKENS, CELL_TOKENS = range(7, 12)
 SCALARS: Final = 12
+ACCEPTED: Final = slice(SCALARS + POSITIONS, SCALARS + 2 * POSITIONS)  # of the totals, by position
 LATENCIES: Final = ("time_per_output_token", "time_to_first_token", "inter_token_latency")
 
 
@@ -32,8 +35,8 @@ LATENCIES: Final = ("time_per_output_token", "time_to_first_token", "inter_token
 class Snapshot:
     """One pod's counters, dense.
 
-    cells: shape (rows, 4), sorted by `keys`: steps, seconds, requests, drafts of pure decode steps.
-    keys: shape (rows,), K * BUCKETS + bucket.
+    cells: shape (rows, 4), sorted by `keys`: steps, seconds, requests, prompt tokens.
+    keys: shape (rows,), (K * BUCKETS + bucket) * 2, plus 1 where the steps also computed prompts.
     totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the
     position before it in drafts that verified this one too (drafts themselves for the first).
     histograms: cumulative counts of the LATENCIES, each followed by the count; `bounds` are their upper ends.
@@ -64,30 +67,52 @@ class Interval:
     bounds: tuple[tuple[float, ...], ...]
 
 
-def snapshot(sample: Sample) -> Snapshot | None:
-    """`sample` as arrays, or None when a figure in it is no usable count (NaN, infinite, negative)."""
-    cells = [c for c in sample.cells if c.k < KS and c.bucket < BUCKETS]
-    totals = np.zeros(SCALARS + 3 * POSITIONS)
-    _stock_totals(totals, sample.stock)
+def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
+    """One per sample, None where a figure is no usable count (NaN, infinite, negative).
+
+    All pages of a round are read at once: they are small, and numpy asks its price per call.
+    """
+    if not samples:
+        return []
+    cells = [tuple(c for c in sample.cells if c.k < KS and c.bucket < BUCKETS) for sample in samples]
     flat = np.array(
-        [(c.steps, c.step_seconds, c.requests, c.drafts, c.prefill_tokens, c.generated_tokens) for c in cells],
+        [
+            (c.steps, c.step_seconds, c.requests, c.drafts, c.prefill_tokens, c.generated_tokens)
+            for page in cells
+            for c in page
+        ],
         dtype=float,
     ).reshape(-1, 6)
+    accepted = np.array([a for page in cells for c in page for a in c.accepted], dtype=float)
     layout = _layout(
-        tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in cells), tuple(len(c.accepted) for c in cells)
+        tuple(
+            (tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in page), tuple(len(c.accepted) for c in page))
+            for page in cells
+        )
     )
-    accepted = np.array([a for c in cells for a in c.accepted], dtype=float)
+    totals = np.zeros((len(samples), SCALARS + 3 * POSITIONS))
+    for row, sample in zip(totals, samples, strict=True):
+        _stock_totals(row, sample.stock)
+    suspect = _unusable(totals, flat, accepted, layout)
+    if flat.size:
+        with np.errstate(invalid="ignore", over="ignore"):
+            _cell_totals(totals, flat, accepted, layout)
+    return [
+        None if bad else _snapshot(sample, keys, flat[rows][:, KEPT], figures.copy())
+        for sample, bad, keys, rows, figures in zip(samples, suspect, layout.keys, layout.rows, totals, strict=True)
+    ]
+
+
+def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Floats) -> Snapshot | None:
     histograms = tuple(_counts(sample.stock, name) for name in LATENCIES)
-    if not (math.isfinite(sample.at) and _usable(np.concatenate((accepted, totals, flat.ravel(), *histograms)))):
+    if not (math.isfinite(sample.at) and all(_usable(counts) for counts in histograms)):
         return None
-    if cells:
-        _cell_totals(totals, flat, accepted, layout)
     return Snapshot(
         sample.incarnation,
         sample.at,
-        bool(cells),
-        layout.keys,
-        flat[layout.decode, :4],
+        bool(sample.cells),
+        keys,
+        cells,
         totals,
         histograms,
         tuple(_bounds(sample.stock, name) for name in LATENCIES),
@@ -98,43 +123,51 @@ def snapshot(sample: Sample) -> Snapshot | None:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the figures of a page's cells go; equal for all pages with the same cells in the same order.
+    """Where the figures of a round's cells go; equal for all rounds whose pages hold the same cells in the same order.
 
-    decode: rows of pure decode steps, by key. mixed: the others. drafting: K of each cell.
-    place, owner: position and cell of each entry of the accepted tokens, laid end to end.
-    onward, further: which of those are trials of the next position, and of the one after that.
+    Per page: keys of its cells, ascending, and the rows that hold them.
+    Per cell: pod, the page it is from; mixed; drafting, its K.
+    Per entry of the accepted tokens, laid end to end: owner, its cell; place, where its position goes in the totals of
+    its page, beyond the last one when its cell never verified it; onward and further, whether it is a trial of the next
+    position, and of the one after that.
     """
 
-    keys: NDArray[np.int16]
-    decode: Ints
-    mixed: Ints
+    keys: tuple[NDArray[np.int16], ...]
+    rows: tuple[Ints, ...]
+    pod: Ints
+    mixed: NDArray[np.bool_]
     drafting: Ints
-    place: Ints
     owner: Ints
+    place: Ints
     onward: NDArray[np.bool_]
     further: NDArray[np.bool_]
 
 
-@lru_cache(maxsize=512)
-def _layout(tags: tuple[int, ...], lengths: tuple[int, ...]) -> _Layout:
-    tag, length = np.array(tags, dtype=np.int64), np.array(lengths, dtype=np.int64)
-    keys, mixed = tag // 2, tag % 2
-    decode = np.flatnonzero(mixed == 0)
-    decode = decode[np.argsort(keys[decode], kind="stable")]
-    drafting = keys // BUCKETS
-    place = np.concatenate([np.arange(n) for n in length] or [np.zeros(0)]).astype(np.int64)
+WIDE: Final = POSITIONS + 3  # of a page in `place`: room for positions beyond the last
+
+
+@lru_cache(maxsize=128)
+def _layout(pages: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> _Layout:
+    """pages: per page the tags of its cells, (K * BUCKETS + bucket) * 2 + mixed, and how many accepted each holds."""
+    tag = np.array([t for tags, _ in pages for t in tags], dtype=np.int64)
+    length = np.array([n for _, lengths in pages for n in lengths], dtype=np.int64)
+    pod = np.repeat(np.arange(len(pages)), [len(tags) for tags, _ in pages])
+    mixed, drafting = tag % 2 == 1, tag // 2 // BUCKETS
+    order = np.lexsort((tag, pod))
+    ends = np.searchsorted(pod[order], np.arange(1, len(pages)))
     owner = np.repeat(np.arange(length.size), length)
+    position = np.arange(owner.size) - (np.cumsum(length) - length)[owner]
     reach = np.minimum(drafting, POSITIONS)[owner]
-    place = np.where(place < reach, place, POSITIONS)
     return _Layout(
-        keys[decode].astype(np.int16),
-        decode,
-        np.flatnonzero(mixed),
+        tuple(np.split(tag[order].astype(np.int16), ends)),
+        tuple(np.split(order, ends)),
+        pod,
+        mixed,
         drafting,
-        place,
         owner,
-        place + 1 < reach,
-        place + 2 < reach,
+        pod[owner] * WIDE + np.where(position < reach, position, POSITIONS),
+        position + 1 < reach,
+        position + 2 < reach,
     )
 
 
@@ -143,7 +176,9 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
     if before.incarnation != after.incarnation or after.at <= before.at or (before.exact and not after.exact):
         return None
     cells = after.cells.copy()
-    if before.keys.size:
+    if before.keys is after.keys:
+        cells -= before.cells
+    elif before.keys.size:
         at = np.searchsorted(after.keys, before.keys)
         if after.keys.size == 0 or (at >= after.keys.size).any() or (after.keys[at] != before.keys).any():
             return None
@@ -163,8 +198,7 @@ def _gauge(value: float | None) -> float:
 
 
 def _usable(values: Floats) -> bool:
-    # a NaN fails both comparisons
-    return not values.size or bool(values.min() >= 0.0 and values.max() < 1e18)
+    return not values.size or bool(values.min() >= 0.0 and values.max() < LARGEST)
 
 
 def _stock_totals(totals: Floats, stock: StockCounters) -> None:
@@ -180,24 +214,44 @@ def _stock_totals(totals: Floats, stock: StockCounters) -> None:
     totals[SCALARS + POSITIONS : SCALARS + POSITIONS + len(accepted)] = accepted
 
 
+def _unusable(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> NDArray[np.bool_]:
+    """Shape (pages,): whether a figure of the page is no count. A NaN fails both comparisons."""
+    out: NDArray[np.bool_] = np.array(~np.all((totals >= 0.0) & (totals < LARGEST), axis=1))
+    cells = ~np.all((flat >= 0.0) & (flat < LARGEST), axis=1)
+    out[layout.pod[cells]] = True
+    out[layout.pod[layout.owner[~((accepted >= 0.0) & (accepted < LARGEST))]]] = True
+    return out
+
+
 def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> None:
     """Replace the acceptance of the stock counters by the exact one: trials only where the position was verified."""
-    mixed, drafts = flat[layout.mixed], np.where(layout.drafting > 0, flat[:, 3], 0.0)
-    totals[MIXED_STEPS], totals[MIXED_SECONDS] = mixed[:, 0].sum(), mixed[:, 1].sum()
-    totals[MIXED_PREFILL], totals[CELL_TOKENS] = mixed[:, 4].sum(), flat[layout.decode, 5].sum()
-    totals[DRAFTS], totals[DRAFT_TOKENS] = drafts.sum(), (drafts * layout.drafting).sum()
-    trials = totals[SCALARS : SCALARS + POSITIONS]
-    trials[:] = np.bincount(layout.place + 1, np.where(layout.onward, accepted, 0.0), POSITIONS + 2)[:POSITIONS]
-    trials[0] = totals[DRAFTS]
-    totals[SCALARS + POSITIONS : SCALARS + 2 * POSITIONS] = np.bincount(layout.place, accepted, POSITIONS + 1)[
-        :POSITIONS
-    ]
-    twice = np.bincount(layout.place + 2, np.where(layout.further, accepted, 0.0), POSITIONS + 3)[:POSITIONS]
-    twice[:2] = drafts.sum(), drafts[layout.drafting > 1].sum()
-    totals[SCALARS + 2 * POSITIONS :] = twice
-    passed = np.bincount(layout.owner, accepted, layout.drafting.size)
+    pages = len(totals)
+
+    def by_page(values: Floats) -> Floats:
+        return np.bincount(layout.pod, values, pages).astype(np.float64)
+
+    def by_position(values: Floats, ahead: int) -> Floats:
+        """Shape (pages, POSITIONS): `values` of the accepted tokens, each counted `ahead` positions further on."""
+        summed = np.bincount(layout.place + ahead, values, pages * WIDE + ahead)[: pages * WIDE]
+        return summed.reshape(pages, WIDE)[:, :POSITIONS].astype(np.float64)
+
+    exact = np.bincount(layout.pod, minlength=pages) > 0
+    drafts: Floats = np.where(layout.drafting > 0, flat[:, 3], 0.0)
+    passed: Floats = np.bincount(layout.owner, accepted, layout.drafting.size).astype(np.float64)
     yielded = passed + np.where(layout.drafting > 0, flat[:, 3], flat[:, 2])
-    totals[EXPECTED_TOKENS] = yielded[layout.decode].sum()
+    trials = by_position(np.where(layout.onward, accepted, 0.0), 1)
+    trials[:, 0] = by_page(drafts)
+    twice = by_position(np.where(layout.further, accepted, 0.0), 2)
+    twice[:, 0], twice[:, 1] = trials[:, 0], by_page(np.where(layout.drafting > 1, drafts, 0.0))
+    found = totals.copy()
+    found[:, MIXED_STEPS] = by_page(flat[:, 0] * layout.mixed)
+    found[:, MIXED_SECONDS] = by_page(flat[:, 1] * layout.mixed)
+    found[:, MIXED_PREFILL] = by_page(flat[:, 4] * layout.mixed)
+    found[:, CELL_TOKENS] = by_page(flat[:, 5] * ~layout.mixed)
+    found[:, EXPECTED_TOKENS] = by_page(yielded * ~layout.mixed)
+    found[:, DRAFTS], found[:, DRAFT_TOKENS] = trials[:, 0], by_page(drafts * layout.drafting)
+    found[:, SCALARS:] = np.concatenate((trials, by_position(accepted, 0), twice), axis=1)
+    totals[exact] = found[exact]
 
 
 def _counts(stock: StockCounters, name: str) -> Floats:

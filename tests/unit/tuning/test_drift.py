@@ -16,6 +16,7 @@ from specdec.tuning import (
     Decision,
     Environment,
     Limits,
+    Reason,
     State,
     acted,
     estimated_prior,
@@ -28,6 +29,7 @@ from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounter
 SCRAPE_SECONDS: Final = 2.0
 BATCH: Final = 48
 STEP_SECONDS: Final = {1: 0.020, 2: 0.0255, 3: 0.0255, 4: 0.027, 5: 0.0295, 6: 0.0315, 7: 0.0332}
+PROMPT_SECONDS: Final = 2.5e-5
 SETTLED_SECONDS: Final = 180.0
 # Estimated acceptance of two kinds of traffic, as in the shipped profiles.
 CODE: Final = (0.87, 0.7439, 0.6248, 0.5155, 0.4175, 0.3319, 0.2589)
@@ -35,17 +37,20 @@ HARD: Final = (0.5, 0.2433, 0.1152, 0.053, 0.0237, 0.0103, 0.0043)
 
 
 class Engine:
-    """One engine at a constant batch, whose counters grow as the schedule in force and the acceptance say."""
+    """One engine at a constant batch, whose counters grow as the schedule in force and the acceptance say.
 
-    def __init__(self) -> None:
-        self.at = 1_000_000.0
+    prompt_tokens: computed in each step, at PROMPT_SECONDS each.
+    """
+
+    def __init__(self, prompt_tokens: float = 0.0) -> None:
+        self.at, self.prompt_tokens = 1_000_000.0, prompt_tokens
         self.cells: dict[int, list[float]] = {}
         self.positions: dict[int, list[list[float]]] = {}
 
     def run(self, k: int, profile: Sequence[float]) -> Sample:
         """The page after another scrape interval at K = `k`, where `profile` is accepted cumulatively."""
         self.at += SCRAPE_SECONDS
-        steps = SCRAPE_SECONDS / STEP_SECONDS[k]
+        steps = SCRAPE_SECONDS / (STEP_SECONDS[k] + self.prompt_tokens * PROMPT_SECONDS)
         drafts = steps * BATCH
         counts = self.cells.setdefault(k, [0.0] * 5)
         verified, accepted = self.positions.setdefault(k, [[0.0] * 7, [0.0] * 7])
@@ -61,9 +66,9 @@ class Engine:
         steps, seconds, requests, drafts, generated = self.cells[k]
         verified, accepted = self.positions[k]
         bucket = next(i for i, end in enumerate(BATCH_BUCKET_ENDS) if end >= BATCH)
-        return Cell(
-            k, bucket, False, steps, seconds, requests, 0.0, drafts, tuple(verified[:k]), tuple(accepted[:k]), generated
-        )
+        prompt = steps * self.prompt_tokens
+        positions = tuple(verified[:k]), tuple(accepted[:k])
+        return Cell(k, bucket, prompt > 0, steps, seconds, requests, prompt, drafts, *positions, generated)
 
     def _stock(self) -> StockCounters:
         accepted = [sum(self.positions[k][1][i] for k in self.positions) for i in range(7)]
@@ -118,3 +123,10 @@ def test_a_change_of_traffic_is_followed_within_twenty_seconds(
     state = follow(fresh(), engine, first, SETTLED_SECONDS)
     state = follow(state, engine, then, 20.0)
     assert low <= state.in_force.k_at(BATCH) <= high
+
+
+def test_short_answers_whose_prompts_are_in_every_step_teach_costs_too() -> None:
+    """Seen on a real loop: with no step free of prompts the tuner knew no cost and held a K that lost 8 %."""
+    settled = follow(fresh(), Engine(prompt_tokens=60.0), HARD, SETTLED_SECONDS)
+    assert settled.in_force.k_at(BATCH) in (2, 3)
+    assert settled.moves[-1].reason is Reason.BETTER_SCHEDULE
