@@ -101,12 +101,17 @@ class Tuner:
         """Bring every serving engine to what is accepted, looking at fresh state first."""
         accepted, name = standing.checkpoint.accepted, _name(resource)
         fresh = self.cache.seen(name)
-        if accepted is None or accepted.switching != "Live" or not _same(resource, fresh) or not self.may_act():
+        if accepted is None or accepted.switching != "Live":
+            standing.untold = {}
+            return
+        if not _same(resource, fresh) or not self.may_act():
             return
         targets = [pods.target(pod, standing.token, standing.api_key) for pod in pods.serving(fresh.pods)]
         wanted = wanted_live(accepted, resource.spec.engine.max_num_seqs)
         late = behind(targets, standing.known, wanted, accepted.revision)
         if not late:
+            # Who could not be told has followed since, or is gone.
+            standing.untold = {}
             return
         told = await self.engines.tell(late, standing.known, wanted, accepted.revision)
         standing.known = with_told(standing.known, told)
