@@ -66,9 +66,9 @@ def claim_is_missing(pod: Pod, resource: SpeculativeDeployment) -> Trouble | Non
 
 
 def engine_crashed(pod: Pod, resource: SpeculativeDeployment) -> Trouble | None:
-    """Only what ended badly and is not serving again by now."""
+    """Only what ended badly and has not come up again since: an engine that is up and not ready is another matter."""
     end = pod.last_end
-    if pod.ready or not end or (end.get("exitCode") == 0 and end.get("reason") == "Completed"):
+    if pod.ready or pod.started or not end or (end.get("exitCode") == 0 and end.get("reason") == "Completed"):
         return None
     log = str(end.get("message") or "")
     if end.get("reason") == "OOMKilled":
@@ -156,7 +156,7 @@ def trouble(pods: tuple[Pod, ...], resource: SpeculativeDeployment) -> Trouble |
 
 def _too_slow(pod: Pod, end: Json, resource: SpeculativeDeployment) -> Trouble | None:
     budget = resource.spec.engine.startup_timeout_seconds
-    if pod.started or _lived_seconds(end) < budget:
+    if _lived_seconds(end) < budget:
         return None
     return Trouble(
         Reason.START_TOO_SLOW,

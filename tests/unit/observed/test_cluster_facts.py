@@ -123,6 +123,10 @@ def test_trouble_has_a_reason_and_a_remedy(body: dict[str, Any], reason: str, sa
     "body",
     [
         pytest.param(pod(restarts=2, ended=LOADING), id="an engine that serves again"),
+        pytest.param(
+            pod(ready=False, started=True, restarts=3, ended={**LOADING, "reason": "OOMKilled", "exitCode": 137}),
+            id="a blip of readiness long after an end",
+        ),
         pytest.param(pod(ready=False), id="an engine that loads"),
         pytest.param(pod(ready=False, restarts=1, ended=LOADING), id="an engine that loads again after an odd end"),
         pytest.param(pod(ready=False, waiting=("ContainerCreating", "")), id="a pod that is being made"),
