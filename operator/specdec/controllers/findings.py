@@ -16,6 +16,10 @@ from specdec.tuning import Reason
 
 # Holds that say: nothing better is known for now.
 AT_REST: Final = frozenset({Reason.GAIN_TOO_SMALL, Reason.GAIN_UNCERTAIN, Reason.COOLDOWN, Reason.TRIAL_RUNNING})
+SCRAPED: Final = "Scraped"
+PARTLY_SCRAPED: Final = "PartlyScraped"
+# Reasons that come and go with each scrape and change nothing for anybody: told like figures.
+PASSING: Final = frozenset({SCRAPED, PARTLY_SCRAPED, *(reason.value for reason in AT_REST)})
 
 Answer = tuning.Decision | tuning.Hold
 
@@ -38,11 +42,13 @@ def _metrics(seen: Round | None) -> Finding | None:
     if not seen.asked:
         return Finding(Truth.UNKNOWN, "NoServingPod", "no pod serves yet, so there is nothing to read")
     if not seen.failures:
-        return Finding(Truth.TRUE, "Scraped", "the metrics of every serving pod were read")
+        return Finding(Truth.TRUE, SCRAPED, "the metrics of every serving pod were read")
     first = seen.failures[0]
     text = f"{len(seen.failures)} of {seen.asked} pods gave no metrics; {first.pod}: {first.message}"
     remedy = "; check that the operator may reach the pods' port (NetworkPolicy) and that they answer on /metrics"
-    return Finding(Truth.FALSE if not seen.samples else Truth.TRUE, first.reason.value, text + remedy)
+    if seen.samples:
+        return Finding(Truth.TRUE, PARTLY_SCRAPED, text + remedy)
+    return Finding(Truth.FALSE, first.reason.value, text + remedy)
 
 
 def _active(checkpoint: Checkpoint, summary: tuning.Summary | None, known: Mapping[str, Known]) -> Finding | None:

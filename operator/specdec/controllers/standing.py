@@ -46,7 +46,7 @@ class Standing:
     refusals: tuple[Refusal, ...] = ()
     report: TunerReport = field(default_factory=TunerReport)
     report_at: float = 0.0
-    report_facts: object = None
+    report_facts: tuple[object, object] | None = None
 
     @property
     def idle(self) -> bool:

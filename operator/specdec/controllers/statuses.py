@@ -13,6 +13,7 @@ from specdec.api.event import Event
 from specdec.api.report import TunerReport
 from specdec.api.resource import Problem, SpeculativeDeployment
 from specdec.api.status import Status
+from specdec.controllers.findings import PASSING
 from specdec.controllers.reporting import report_of
 from specdec.controllers.standing import Standing
 from specdec.kube.cache import Cache, Seen
@@ -70,23 +71,26 @@ class Statuses:
         await self.tell(stored, observation.events)
 
     def _refresh(self, resource: SpeculativeDeployment, standing: Standing) -> None:
-        """Make the tuner's report anew when it says something else, or when its figures are old and have moved."""
+        """Make the tuner's report anew at once where it matters, else when it is old and figures have moved."""
         clock = asyncio.get_running_loop().time()
         report = report_of(resource, standing)
         facts = _facts(report)
-        moved = clock - standing.report_at >= FIGURES_EVERY_SECONDS and _moving(standing)
-        if facts != standing.report_facts or moved:
+        known = standing.report_facts
+        old = clock - standing.report_at >= FIGURES_EVERY_SECONDS
+        if known is None or known[0] != facts[0] or (old and (known != facts or _moving(standing))):
             standing.report, standing.report_facts, standing.report_at = report, facts, clock
 
     def _time(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _facts(report: TunerReport) -> object:
-    """What of a report is told at once: decisions and findings, not figures nor the wording of messages."""
-    findings = {condition: (finding.truth, finding.reason) for condition, finding in report.findings.items()}
+def _facts(report: TunerReport) -> tuple[object, object]:
+    """What of a report is told at once (decisions, findings), and what when it is old; neither figures nor wording."""
+    reasons = {condition: (finding.truth, finding.reason) for condition, finding in report.findings.items()}
+    lasting = {condition: (truth, reason not in PASSING and reason) for condition, (truth, reason) in reasons.items()}
     speculation = report.speculation and (report.speculation.schedule, report.speculation.since)
-    return (findings, speculation, report.history, report.engine, report.acceptance is None, report.performance is None)
+    known = (report.acceptance is None, report.performance is None)
+    return (lasting, speculation, report.history, report.engine, known), reasons
 
 
 def _moving(standing: Standing) -> bool:

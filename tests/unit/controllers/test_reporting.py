@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,11 +18,17 @@ from specdec.controllers.engines import Known, Round
 from specdec.controllers.findings import findings
 from specdec.controllers.reporting import TIERS_SHOWN, report_of
 from specdec.controllers.standing import Standing
+from specdec.controllers.statuses import FIGURES_EVERY_SECONDS, Statuses
 from specdec.engine.errors import EngineUnreachable, Unauthorized
 from specdec.engine.scrape import ScrapeFailure, ScrapeReason
 from specdec.engine.speculation import Speculation
+from specdec.tuning.samples import Sample, StockCounters
+from tests.support.clock import in_no_time
 from tests.support.resource import resource
 
+NOBODY = cast(Any, None)
+NO_COUNTERS = StockCounters(None, None, None, (), None, None, None, None, None, None, None, None, None, None, None)
+COOLDOWN = tuning.Reason.COOLDOWN
 NOW = 1_767_225_600.0
 GAIN = tuning.Gain(5.4, 3.0, 7.0)
 TIERED = Schedule((Tier(1, 16, 7), Tier(17, 256, 3)))
@@ -38,6 +45,12 @@ def standing(**changes: Any) -> Standing:
 
 def hold(reason: tuning.Reason) -> tuning.Hold:
     return tuning.Hold(reason, "because", NOW)
+
+
+def one_of_two(reason: ScrapeReason | None = None) -> Round:
+    """A round in which one of two pods gave no page for `reason`, or all did."""
+    samples = tuple(Sample(f"p{n}", f"u{n}", NOW, NO_COUNTERS) for n in range(1 if reason else 2))
+    return Round(NOW, 2, samples, (ScrapeFailure("p1", reason, "slow"),) if reason else ())
 
 
 def test_before_the_first_scrape_only_what_is_in_force_is_said() -> None:
@@ -103,6 +116,7 @@ def test_an_engine_that_could_not_be_told_comes_first() -> None:
             "TimedOut",
             id="none answered",
         ),
+        pytest.param(one_of_two(ScrapeReason.TIMED_OUT), Truth.TRUE, "PartlyScraped", id="one of two answered"),
     ],
 )
 def test_metrics_are_available_when_pods_answer(seen: Round, truth: Truth, reason: str) -> None:
@@ -173,3 +187,29 @@ def test_a_drafter_that_stays_broken_is_told_once() -> None:
     assert steps(resource(), FIRST, FIRST, later, first) == []
     other = hold(tuning.Reason.STALE_METRICS)
     assert [event.reason for event in steps(resource(), FIRST, FIRST, later, other)] == ["DrafterBroken"]
+
+
+def test_what_comes_and_goes_with_each_scrape_is_told_like_figures() -> None:
+    async def main() -> None:
+        statuses, known = Statuses(NOBODY, NOBODY, NOBODY), standing(seen=one_of_two(), answer=hold(COOLDOWN))
+        passing = (one_of_two(ScrapeReason.TIMED_OUT), hold(tuning.Reason.GAIN_TOO_SMALL))
+        statuses._refresh(resource(), known)
+        known.seen, known.answer = passing
+        await asyncio.sleep(FIGURES_EVERY_SECONDS - 1)
+        statuses._refresh(resource(), known)
+        assert said(known) == ("Scraped", "Cooldown")
+        await asyncio.sleep(1)
+        statuses._refresh(resource(), known)
+        assert said(known) == ("PartlyScraped", "GainTooSmall")
+
+        known.seen = Round(NOW, 1, failures=(ScrapeFailure("p", ScrapeReason.UNREACHABLE, "gone"),))
+        statuses._refresh(resource(), known)
+        assert said(known) == ("Unreachable", "GainTooSmall"), "what turns False is told at once"
+
+    in_no_time(main())
+
+
+def said(of: Standing) -> tuple[str, str]:
+    """Reasons of the conditions that the last report gave."""
+    found = of.report.findings
+    return found[Condition.METRICS_AVAILABLE].reason, found[Condition.TUNED].reason
