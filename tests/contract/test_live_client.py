@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-import httpx
 import pytest
 
 from specdec.api.schedule import Schedule, Tier, constant
@@ -111,49 +114,77 @@ async def test_no_secret_is_shown(live: LiveClient, simulator: SimulatedEngine) 
     assert "k3y" not in f"{pod!r} {refused.value!r} {refused.value}"
 
 
-# What the simulator never does, from a transport in its place.
+# What the simulator never does, from a server in its place.
 
 
-def said(status: int, content: bytes | object = b"") -> httpx.Response:
+def said(status: int, content: bytes | object = b"") -> bytes:
+    """A whole answer, as it goes over the wire."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return httpx.Response(status, stream=httpx.ByteStream(body))
+    return f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def exchange(answer: httpx.Response | Exception) -> None:
-    def handle(request: httpx.Request) -> httpx.Response:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+class Answering(socketserver.StreamRequestHandler):
+    """Gives one answer and closes, or says nothing until the other side leaves."""
 
-    async with LiveClient(transport=httpx.MockTransport(handle)) as client:
-        await client.put(Target("pod-0", "1", "http://pod"), constant(3, 8), revision=4)
+    answer: bytes | None = None
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            while self.rfile.readline().strip():
+                pass
+            if self.answer is None:
+                self.rfile.read()
+            else:
+                self.wfile.write(self.answer)
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[str]:
+    """The address of a server that gives `answer`."""
+    handler = type("Handler", (Answering,), {"answer": answer})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def exchange(url: str) -> None:
+    async with LiveClient(timeout_seconds=2.0) as client:
+        await client.put(Target("pod-0", "1", url), constant(3, 8), revision=4)
 
 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        pytest.param(httpx.ConnectError("refused"), EngineUnreachable, id="nobody listens"),
-        pytest.param(httpx.ReadTimeout("slow"), EngineUnreachable, id="no answer in time"),
-        pytest.param(httpx.RemoteProtocolError("gone"), EngineUnreachable, id="cut off"),
+        pytest.param(None, EngineUnreachable, id="no answer in time"),
+        pytest.param(b"", EngineUnreachable, id="cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", EngineUnreachable, id="cut off in the middle"),
+        pytest.param(b"SSH-2.0-x\r\n\r\n", EngineUnreachable, id="no HTTP"),
         pytest.param(said(200, b"<html>"), ProtocolError, id="another server"),
         pytest.param(said(200, {"revision": 4}), ProtocolError, id="half an answer"),
         pytest.param(said(200, {"revision": 9, "off": False, "entries": []}), ProtocolError, id="mixed up"),
         pytest.param(said(418), ProtocolError, id="a status that the contract does not know"),
+        pytest.param(said(302), ProtocolError, id="sent elsewhere"),
         pytest.param(said(200, b" " * (MAX_ANSWER_BYTES + 1)), ProtocolError, id="endless"),
         pytest.param(said(413), RequestTooLarge, id="too large"),
         pytest.param(said(503, b"upstream"), EngineUnavailable, id="a proxy's 503"),
         pytest.param(said(401, {"error": "Unauthorized"}), Unauthorized, id="vLLM's own 401"),
     ],
 )
-async def test_whatever_answers_becomes_an_error_of_the_tree(
-    answer: httpx.Response | Exception, error: type[Exception]
-) -> None:
-    with pytest.raises(error, match="pod-0"):
-        await exchange(answer)
+async def test_whatever_answers_becomes_an_error_of_the_tree(answer: bytes | None, error: type[Exception]) -> None:
+    with answering(answer) as url, pytest.raises(error, match="pod-0"):
+        await exchange(url)
+
+
+async def test_nobody_listens() -> None:
+    with answering(b"") as url:
+        pass
+    with pytest.raises(EngineUnreachable, match="pod-0"):
+        await exchange(url)
 
 
 async def test_a_long_refusal_is_cut() -> None:
     body = {"error": {"reason": "R" * 5000, "message": "M" * 100_000}}
-    with pytest.raises(Refused) as refused:
-        await exchange(said(400, body))
+    with answering(said(400, body)) as url, pytest.raises(Refused) as refused:
+        await exchange(url)
     assert len(str(refused.value)) < 2000

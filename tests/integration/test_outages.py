@@ -100,13 +100,13 @@ async def test_a_pass_over_a_resource_whose_pods_wait_keeps_its_series_and_reads
         pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "demo-1"}}
         world.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
         await life.one_pass(name)
-        shown, gets = dict(life.operator.metrics.condition._metrics), []
+        shown, gets = dict(life.operator.metrics.conditions._stands), []
         life.operator.client.observer = lambda verb, _status, _seconds: gets.append(verb)
         for _ in range(3):
             await life.operator.reconciler.work(name)
-        after = dict(life.operator.metrics.condition._metrics)
+        after = dict(life.operator.metrics.conditions._stands)
     assert shown
-    assert all(after[labels] is series for labels, series in shown.items()), "a gap restarts the `for` of an alert"
+    assert after[name] is shown[name], "a gap restarts the `for` of an alert"
     assert gets == []
 
 
@@ -115,9 +115,9 @@ async def test_a_replica_that_no_longer_acts_tells_of_no_resource(world: World) 
     world.apply("demo")
     async with in_process(world.kubeconfig) as life:
         await life.settle(name)
-        assert life.operator.metrics.condition._metrics
+        assert life.operator.metrics.conditions._stands
         life.operator._follow()
-        assert not life.operator.metrics.condition._metrics
+        assert not life.operator.metrics.conditions._stands
 
 
 class Disturbed(KubeClient):

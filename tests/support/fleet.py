@@ -91,7 +91,11 @@ class Fleet:
 
     def follow(self, only: str | None = None) -> None:
         """Make the pods what the Deployments ask for: old templates go, new ones come, all ready at the end."""
-        for deployment in self._list("deployments"):
+        deployments = self._list("deployments")
+        wanted_by = tuple(f"{deployment['metadata']['name']}-pod-" for deployment in deployments)
+        for pod in [pod for pod in self.pods.values() if not pod.name.startswith(wanted_by)]:
+            self.remove(pod)
+        for deployment in deployments:
             if only not in (None, deployment["metadata"]["name"]):
                 continue
             template = json.dumps(deployment["spec"]["template"], sort_keys=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -19,10 +20,11 @@ ERROR_PAUSE_SECONDS: Final = 0.2
 class Traffic:
     """`with Traffic(url, users=16, domain="hard"): ...` keeps `users` requests under way.
 
-    outcomes: counts of "ok", an HTTP status as text, or the name of the exception.
+    url: of the engine, or what names it for each request. outcomes: counts of "ok", an HTTP status as text, or the name
+    of the exception.
     """
 
-    url: str
+    url: str | Callable[[], str]
     users: int
     domain: str = "chat"
     model: str = "deepseek-v4-flash"
@@ -70,8 +72,9 @@ class Traffic:
             "ignore_eos": True,
         }
         try:
+            url = self.url if isinstance(self.url, str) else self.url()
             async with session.post(
-                f"{self.url}/v1/chat/completions", json=body, headers={"X-Specdec-Domain": self.domain}
+                f"{url}/v1/chat/completions", json=body, headers={"X-Specdec-Domain": self.domain}
             ) as answer:
                 await answer.read()
                 return "ok" if answer.status == 200 else str(answer.status)

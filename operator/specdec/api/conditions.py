@@ -67,6 +67,7 @@ class Reason(StrEnum):
     INSUFFICIENT_GPUS = "InsufficientGpus"
     VOLUME_NOT_BOUND = "VolumeNotBound"
     UNSCHEDULABLE = "Unschedulable"
+    AWAITING_RELEASE = "AwaitingRelease"
     CACHE_FILLED = "CacheFilled"
     CACHE_FILLING = "CacheFilling"
     CACHE_IS_EPHEMERAL = "CacheIsEphemeral"
@@ -84,10 +85,12 @@ class EventReason(StrEnum):
     RECOVERED = "Recovered"
     SCHEDULE_CHANGED = "ScheduleChanged"
     SCHEDULE_REVERTED = "ScheduleReverted"
+    START_VALUE_CHOSEN = "StartValueChosen"
     START_VALUE_CHANGED = "StartValueChanged"
     SPECULATION_SWITCHED_OFF = "SpeculationSwitchedOff"
     SPECULATION_SWITCHED_ON = "SpeculationSwitchedOn"
     DRAFTER_BROKEN = "DrafterBroken"
+    LATENCY_TARGET_MISSED = "LatencyTargetMissed"
     TRIAL_STARTED = "TrialStarted"
     TRIAL_ENDED = "TrialEnded"
 
@@ -128,6 +131,7 @@ REASONS: Final = {
         Reason.INSUFFICIENT_GPUS,
         Reason.VOLUME_NOT_BOUND,
         Reason.UNSCHEDULABLE,
+        Reason.AWAITING_RELEASE,
     ),
 }
 """Which reasons a condition may have. Those of the tuner's conditions come with its report."""

@@ -33,7 +33,7 @@ MEANINGS: Final = {
     Condition.CAPACITY_AVAILABLE: "Every pod has found a node with enough GPUs.",
     Condition.METRICS_AVAILABLE: "The pods' metrics are read and recent.",
     Condition.SPECULATION_ACTIVE: "The engines draft tokens right now.",
-    Condition.SPECULATION_BENEFICIAL: "Speculation is faster than none, with the figures in the message.",
+    Condition.SPECULATION_BENEFICIAL: "What is in force is not slower than the untuned K; the message has the figures.",
     Condition.TUNED: "K is where the tuner wants it; else the reason says why it holds.",
     Condition.TRIAL_IN_PROGRESS: "A trial compares two values of K.",
 }

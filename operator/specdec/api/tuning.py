@@ -131,7 +131,8 @@ class Disruption(Model):
     """What tuning may cost in restarts."""
 
     max_restarts_per_day: Annotated[int, Field(ge=0, le=24)] = 1
-    """Rolling restarts for tuning in any 24 hours; 0 forbids them. The tuner itself leaves a day between two."""
+    """Changes by restart in any 24 hours, at least 24 h divided by this apart; 0 forbids them. A trial on one replica
+    and the rollout that follows it count as one. The first waits for a full day of traffic."""
     windows: Annotated[
         tuple[MaintenanceWindow, ...],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["schedule", "timeZone"]}),
@@ -140,7 +141,8 @@ class Disruption(Model):
 
 
 class Tuning(Model):
-    """Bounds and policy of the tuner. Changing anything here but `switching` restarts nothing."""
+    """Bounds and policy of the tuner. Changing anything here restarts nothing, except `switching`, and `mode: "Off"`
+    after K was tuned by restart."""
 
     mode: Mode = Mode.AUTO
     """Auto acts, Recommend only reports, Off keeps spec.speculator.numSpeculativeTokens. Write "Off" in quotes: YAML
@@ -155,7 +157,8 @@ class Tuning(Model):
     objective: Objective = Objective()
     """What is maximised, and within which latency targets."""
     min_gain_percent: Annotated[int, Field(ge=0, le=50)] = 3
-    """Gain that a restart must promise at the lower confidence bound. Live changes need far less."""
+    """Gain that a trial on one replica must measure before the others are restarted; where there is but one replica,
+    gain that must be promised at the lower confidence bound. Live changes need far less."""
     window: Duration = "1m"
     """Half-life of the figures in status and of the drafts for minDrafts. What was learned fades by itself."""
     cooldown: Duration = "20s"

@@ -66,7 +66,9 @@ def explained(stored: Json, config_map: Json | None, now: float) -> list[str]:
         now=now,
     )
     # The first line answers for a fleet that is not looked at here; the condition above is the operator's own answer.
-    return lines + tuning.explain(restored(resource, checkpoint), limits, now).lines()[1:]
+    state = restored(resource, checkpoint, now)
+    lines += [f"on trial: {tuning.canary_in_words(state.canary)}"] if state.canary is not None else []
+    return lines + tuning.explain(state, limits, now).lines()[1:]
 
 
 async def _read(client: KubeClient, namespace: str, name: str) -> tuple[Json, Json | None]:

@@ -5,29 +5,42 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from specdec import tuning
-from specdec.api.decision import AcceptedDecision, Switching
+from specdec import desired, tuning
+from specdec.api.decision import AcceptedDecision, RestartTrial, Switching
 from specdec.api.resource import SpeculativeDeployment
 from specdec.api.schedule import Schedule, constant
 from specdec.api.tuning import Mode, SwitchingPolicy
 from specdec.controllers.checkpoint import Checkpoint, Entry
+from specdec.controllers.first import First, first
 
 TIERS_SPELLED_OUT: Final = 4
 # Kinds of moves whose promised gain is held against what came of it.
-JUDGED: Final = (tuning.Kind.LIVE, tuning.Kind.RESTART)
+JUDGED: Final = (tuning.Kind.LIVE, tuning.Kind.RESTART, tuning.Kind.RESTART_TRIAL)
+# What the tuner's word for the end of a restart trial is in the history.
+ENDED: Final = {
+    tuning.Reason.TRIAL_DELIVERED: "Confirmed",
+    tuning.Reason.DID_NOT_DELIVER: "Reverted",
+    tuning.Reason.TRIAL_NOT_READY: "Reverted",
+}
+INCONCLUSIVE: Final = "Inconclusive"
+# Kinds that are no move of the history: a live trial is over in seconds, the end of one is the verdict of its entry.
+UNTOLD: Final = (tuning.Kind.TRIAL, tuning.Kind.END_TRIAL)
 
 
-def amended(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float) -> Checkpoint:
+def amended(
+    checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float, *, pods_made: bool = False
+) -> Checkpoint:
     """`checkpoint` brought in line with the spec: a first acceptance, another start value, another way of switching.
 
-    The same object when the spec asks for nothing new.
+    The same object when the spec asks for nothing new. pods_made: whether there are pods already, as after the loss of
+    a checkpoint; nothing is chosen for those.
     """
     spec = resource.spec
     asked, how = spec.speculator.num_speculative_tokens, _way(resource)
     accepted = checkpoint.accepted
     if accepted is None:
-        first = AcceptedDecision(revision=1, switching=how, start_k=asked)
-        return replace(checkpoint, accepted=first, asked_start_k=asked, since=now)
+        started = First(constant(asked, spec.engine.max_num_seqs)) if pods_made else first(resource)
+        return _first(checkpoint, how, asked, started, now)
     if checkpoint.asked_start_k != asked:
         return _anew(checkpoint, replace(accepted, start_k=asked, switching=how), asked, "StartValueChanged", now)
     live_asked = spec.tuning.switching is SwitchingPolicy.LIVE
@@ -36,7 +49,25 @@ def amended(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float)
     if spec.tuning.mode is Mode.OFF and not spec.paused and _tuned(accepted, asked):
         untuned = replace(accepted, start_k=asked, switching=how)
         return _anew(checkpoint, untuned, asked, tuning.Reason.TUNING_OFF.value, now)
+    if trial_objection(resource, accepted):
+        return _without_trial(checkpoint, accepted)
     return checkpoint
+
+
+def trial_objection(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> str | None:
+    """Why the restart trial cannot go on, or None, also where there is none. The first fact is the one that is told."""
+    spec, trial = resource.spec, accepted.trial
+    if trial is None or spec.paused:
+        return None
+    changed = desired.restart_reason(resource, accepted)
+    ks = {trial.start_k, *(trial.schedule.ks if trial.schedule else ())}
+    facts = (
+        (changed is not None, f"all pods are replaced meanwhile: {changed.message if changed else ''}"),
+        (spec.tuning.mode is not Mode.AUTO, f"spec.tuning.mode is {spec.tuning.mode.value} now"),
+        (spec.replicas <= trial.replicas, f"{spec.replicas} replicas leave no peer to compare with"),
+        (min(ks) < spec.tuning.min or max(ks) > spec.max_k, f"it is outside of {spec.tuning.min}..{spec.max_k} now"),
+    )
+    return next((why for holds, why in facts if holds), None)
 
 
 def outdone(checkpoint: Checkpoint, revision: int) -> Checkpoint:
@@ -62,11 +93,15 @@ def accepted_with(
     if before is None:
         raise ValueError("a decision needs something accepted before it; amend the checkpoint first")
     after = _follow(before, decision, switching)
-    noted = replace(checkpoint, accepted=after, since=now)
-    if decision.kind is not tuning.Kind.TRIAL and decision.reason is not tuning.Reason.TRIAL_ENDED:
+    follows = decision.kind in (tuning.Kind.RESTART_TRIAL, tuning.Kind.END_TRIAL)
+    noted = replace(checkpoint, accepted=after, since=checkpoint.since if follows else now)
+    if decision.kind not in UNTOLD and decision.reason is not tuning.Reason.TRIAL_ENDED:
         untried = in_words(before) if back_to is None else schedule_in_words(back_to)
         noted = noted.remember(_entry(untried, after, decision, now))
-    return noted.restarted(now) if after.start_k != before.start_k or after.switching == "Restart" else noted
+    if before.trial is not None and after.trial is None:
+        return _trial_ended(noted, decision)
+    spends = decision.kind in (tuning.Kind.RESTART, tuning.Kind.RESTART_TRIAL)
+    return noted.restarted(now) if spends else noted
 
 
 def judged(checkpoint: Checkpoint, moves: tuple[tuning.Move, ...]) -> Checkpoint:
@@ -100,15 +135,53 @@ def schedule_in_words(schedule: Schedule) -> str:
     return ", ".join([*bounded, f"then {last}"]) if bounded else last
 
 
+def trial_in_words(trial: RestartTrial) -> str:
+    """As `in_words`, of what a replica tries."""
+    return str(trial.start_k) if trial.schedule is None else schedule_in_words(trial.schedule)
+
+
 def _entry(before: str, after: AcceptedDecision, decision: tuning.Decision, now: float) -> Entry:
+    tries, delivered = after.trial, decision.reason is tuning.Reason.TRIAL_DELIVERED
     return Entry(
         at=now,
         before=before,
-        after=in_words(after),
+        after=in_words(after) if tries is None else f"{trial_in_words(tries)} on trial",
         reason=decision.reason.value,
         predicted_percent=round(decision.gain.mean_percent, 1),
-        verdict=PENDING if decision.kind in JUDGED else None,
+        # What a trial has measured needs no second verdict.
+        verdict=PENDING if decision.kind in JUDGED and not delivered else None,
     )
+
+
+def _trial_ended(checkpoint: Checkpoint, decision: tuning.Decision) -> Checkpoint:
+    measured = decision.gain
+    realised = round(measured.mean_percent, 1) if measured.upper_percent > measured.lower_percent else None
+    return _with_verdict(checkpoint, ENDED.get(decision.reason, INCONCLUSIVE), realised)
+
+
+def _with_verdict(checkpoint: Checkpoint, verdict: str, realised: float | None) -> Checkpoint:
+    """The entry of the restart trial judged; it is the only one that ends so."""
+    history = tuple(
+        replace(entry, verdict=verdict, realised_percent=realised)
+        if entry.verdict == PENDING and entry.after.endswith(" on trial")
+        else entry
+        for entry in checkpoint.history
+    )
+    return replace(checkpoint, history=history)
+
+
+def _without_trial(checkpoint: Checkpoint, accepted: AcceptedDecision) -> Checkpoint:
+    stopped = replace(checkpoint, accepted=replace(accepted, revision=accepted.revision + 1, trial=None))
+    return _with_verdict(stopped, INCONCLUSIVE, None)
+
+
+def _first(checkpoint: Checkpoint, how: Switching, asked: int, started: First, now: float) -> Checkpoint:
+    several = started.schedule if len(started.schedule.tiers) > 1 else None
+    accepted = AcceptedDecision(revision=1, switching=how, start_k=max(started.schedule.ks), schedule=several)
+    begun = replace(checkpoint, accepted=accepted, asked_start_k=asked, since=now)
+    if not _tuned(accepted, asked):
+        return begun
+    return begun.remember(Entry(at=now, before=str(asked), after=in_words(accepted), reason="FirstSchedule"))
 
 
 def _way(resource: SpeculativeDeployment) -> Switching:
@@ -116,26 +189,36 @@ def _way(resource: SpeculativeDeployment) -> Switching:
 
 
 def _tuned(accepted: AcceptedDecision, asked: int) -> bool:
-    return accepted.off or accepted.schedule is not None or accepted.start_k != asked
+    return accepted.off or accepted.schedule is not None or accepted.start_k != asked or accepted.trial is not None
 
 
 def _anew(checkpoint: Checkpoint, accepted: AcceptedDecision, asked: int, reason: str, now: float) -> Checkpoint:
     assert checkpoint.accepted is not None
     untuned = replace(accepted, revision=accepted.revision + 1, schedule=None, off=False, trial=None)
     entry = Entry(at=now, before=in_words(checkpoint.accepted), after=in_words(untuned), reason=reason)
-    return replace(checkpoint, accepted=untuned, asked_start_k=asked, since=now).remember(entry)
+    stopped = checkpoint if checkpoint.accepted.trial is None else _with_verdict(checkpoint, INCONCLUSIVE, None)
+    return replace(stopped, accepted=untuned, asked_start_k=asked, since=now).remember(entry)
 
 
 def _follow(before: AcceptedDecision, decision: tuning.Decision, switching: tuning.Switching) -> AcceptedDecision:
-    after = replace(before, revision=before.revision + 1)
+    after = replace(before, revision=before.revision + 1, trial=None)
+    if decision.kind is tuning.Kind.RESTART_TRIAL:
+        start_k, schedule = _start(decision)
+        return replace(after, trial=RestartTrial(start_k, schedule))
+    if decision.kind is tuning.Kind.END_TRIAL:
+        return after
     if decision.kind is tuning.Kind.DISABLE:
         return replace(after, off=True)
     if decision.kind is tuning.Kind.RESTART or switching is tuning.Switching.RESTART:
-        start_k = decision.start_k if decision.start_k is not None else max(decision.schedule.ks)
-        several = len(decision.schedule.tiers) > 1
-        schedule = decision.schedule if several else None
+        start_k, schedule = _start(decision)
         return replace(after, switching="Restart", start_k=start_k, schedule=schedule, off=False)
     return replace(after, schedule=decision.schedule, off=False)
+
+
+def _start(decision: tuning.Decision) -> tuple[int, Schedule | None]:
+    """Start value and start-up schedule, None for a constant one."""
+    start_k = decision.start_k if decision.start_k is not None else max(decision.schedule.ks)
+    return start_k, decision.schedule if len(decision.schedule.tiers) > 1 else None
 
 
 PENDING: Final = "Pending"

@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from specdec import tuning
 from specdec.api.conditions import EventReason
-from specdec.api.decision import AcceptedDecision
+from specdec.api.decision import AcceptedDecision, RestartTrial
 from specdec.api.event import Event
 from specdec.api.resource import SpeculativeDeployment
-from specdec.controllers.accepting import in_words
+from specdec.controllers.accepting import in_words, trial_in_words, trial_objection
 from specdec.controllers.checkpoint import Checkpoint, Entry
+from specdec.controllers.first import first
 from specdec.desired import RestartReason, restart_reason
 
 Answer = tuning.Decision | tuning.Hold
@@ -22,22 +23,30 @@ def steps(
     before: Checkpoint,
     after: Checkpoint,
     answer: Answer | None,
-    last: Answer | None = None,
 ) -> list[Event]:
-    """What is to be told of the step from one checkpoint to the next. answer, last: of this tick and the one before."""
+    """What is to be told of the step from one checkpoint to the next."""
+    if before.accepted is None:
+        return [start_value_chosen(why)] if (why := first(resource).why) else []
     told = [pods_restart(reason)] if (reason := _restart(resource, before, after)) else []
     if isinstance(answer, tuning.Decision) and before.accepted and after.accepted:
         return [*told, decided(answer, before.accepted, after.accepted)]
-    if isinstance(answer, tuning.Hold) and answer.reason is tuning.Reason.BROKEN_DRAFTER:
-        # Its words hold a countdown, so that each tick would be told as something new.
-        lasts = last is not None and last.reason is answer.reason
-        return told if lasts else [*told, drafter_broken(answer.message)]
-    followed = answer is None and after.history[:1] != before.history[:1]
+    if answer is None and before.accepted and before.accepted.trial and after.accepted and not after.accepted.trial:
+        told = [*told, trial_stopped(before.accepted.trial, trial_objection(resource, before.accepted))]
+    followed = answer is None and len(after.history) and _newest(after) > _newest(before)
     return [*told, spec_changed_k(after.history[0])] if followed else told
 
 
 def children_made(count: int) -> Event:
     return Event("Normal", EventReason.CHILDREN_APPLIED, f"made {count} objects for this resource")
+
+
+def start_value_chosen(why: str) -> Event:
+    return Event("Normal", EventReason.START_VALUE_CHOSEN, f"the pods start with {why}")
+
+
+def trial_stopped(trial: RestartTrial, why: str | None) -> Event:
+    message = f"the trial of K {trial_in_words(trial)} on one replica is stopped: {why or 'the spec changed'}"
+    return Event("Normal", EventReason.TRIAL_ENDED, message)
 
 
 def pods_restart(why: RestartReason) -> Event:
@@ -50,6 +59,8 @@ _DECIDED: Final[dict[tuning.Kind, tuple[Literal["Normal", "Warning"], EventReaso
     tuning.Kind.TAKE_BACK: ("Warning", EventReason.SCHEDULE_REVERTED),
     tuning.Kind.RESTART: ("Normal", EventReason.START_VALUE_CHANGED),
     tuning.Kind.TRIAL: ("Normal", EventReason.TRIAL_STARTED),
+    tuning.Kind.RESTART_TRIAL: ("Normal", EventReason.TRIAL_STARTED),
+    tuning.Kind.END_TRIAL: ("Warning", EventReason.TRIAL_ENDED),
     tuning.Kind.LIVE: ("Normal", EventReason.SCHEDULE_CHANGED),
 }
 
@@ -61,12 +72,30 @@ def decided(decision: tuning.Decision, before: AcceptedDecision, after: Accepted
         reason = EventReason.TRIAL_ENDED
     gain = decision.gain
     predicted = f"; predicted {gain.mean_percent:+.1f} % [{gain.lower_percent:+.1f}, {gain.upper_percent:+.1f}]"
-    step = f"K {in_words(before)} -> {in_words(after)}"
-    return Event(kind, reason, f"{step}: {decision.message}{predicted if gain.mean_percent else ''}")
+    measured = decision.kind is tuning.Kind.END_TRIAL or decision.reason is tuning.Reason.TRIAL_DELIVERED
+    told = predicted if gain.mean_percent and not measured else ""
+    return Event(kind, reason, f"K {_step(before, after)}: {decision.message}{told}")
 
 
-def drafter_broken(message: str) -> Event:
-    return Event("Warning", EventReason.DRAFTER_BROKEN, message)
+def _step(before: AcceptedDecision, after: AcceptedDecision) -> str:
+    if after.trial is not None:
+        return f"{in_words(before)} -> {trial_in_words(after.trial)} on one replica"
+    if before.trial is not None and in_words(before) == in_words(after):
+        return f"{trial_in_words(before.trial)} -> {in_words(after)} on one replica"
+    return f"{in_words(before)} -> {in_words(after)}"
+
+
+_ALARMS: Final = {
+    tuning.Reason.BROKEN_DRAFTER: EventReason.DRAFTER_BROKEN,
+    tuning.Reason.CONSTRAINT_AT_RISK: EventReason.LATENCY_TARGET_MISSED,
+}
+
+
+def alarm(answer: tuning.Decision | tuning.Hold | None, accepted: AcceptedDecision | None) -> Event | None:
+    """What a hold warns of; that speculation is off has been told when it was switched off."""
+    if not isinstance(answer, tuning.Hold) or answer.reason not in _ALARMS or (accepted and accepted.off):
+        return None
+    return Event("Warning", _ALARMS[answer.reason], answer.message)
 
 
 def spec_changed_k(entry: Entry) -> Event:
@@ -81,3 +110,7 @@ def _restart(resource: SpeculativeDeployment, before: Checkpoint, after: Checkpo
     if before.accepted is None or after.accepted is None or before.accepted.rendered == after.accepted.rendered:
         return None
     return restart_reason(resource, replace(after.accepted, rendered=before.accepted.rendered))
+
+
+def _newest(checkpoint: Checkpoint) -> float:
+    return checkpoint.history[0].at if checkpoint.history else 0.0

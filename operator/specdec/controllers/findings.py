@@ -7,7 +7,9 @@ from typing import Final
 
 from specdec import tuning
 from specdec.api.conditions import Condition, Truth
+from specdec.api.decision import RestartTrial
 from specdec.api.report import Finding
+from specdec.controllers.accepting import trial_in_words
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.engines import Known, Round
 from specdec.controllers.standing import Standing
@@ -96,10 +98,16 @@ def _tuned(answer: Answer | None) -> Finding | None:
     return Finding(truth, answer.reason.value, answer.message + proposal)
 
 
+def _restart_trial(trial: RestartTrial, answer: Answer | None) -> str:
+    if isinstance(answer, tuning.Hold) and answer.reason in (Reason.TRIAL_RUNNING, Reason.OUTSIDE_WINDOW):
+        return answer.message
+    return f"one replica tries K {trial_in_words(trial)} beside its peers"
+
+
 def _trial(checkpoint: Checkpoint, answer: Answer | None) -> Finding | None:
     accepted = checkpoint.accepted
     if accepted is not None and accepted.trial is not None:
-        return Finding(Truth.TRUE, "RestartTrial", f"a replica tries K = {accepted.trial.start_k} beside its peers")
+        return Finding(Truth.TRUE, "RestartTrial", _restart_trial(accepted.trial, answer))
     if answer is None:
         return None
     tried = isinstance(answer, tuning.Decision) and answer.kind is tuning.Kind.TRIAL

@@ -11,10 +11,13 @@ from specdec.api.resource import SpeculativeDeployment
 from specdec.api.sources import Source
 from specdec.api.tuning import Objective, SwitchingPolicy
 from specdec.controllers.engines import Known
-from specdec.controllers.windows import disruption
+from specdec.controllers.windows import DAY_SECONDS, disruption
+from specdec.desired import grace_period_seconds
 
 # A page is stale after this many missed scrapes.
 MISSED_SCRAPES: Final = 4
+# Of a start-up schedule: more than this lose less than they take to read.
+MOST_TIERS: Final = 6
 # Before the first restart was timed: what public reports say of these weights on H200 nodes.
 ESTIMATED_RESTART_SECONDS: Final = 480.0
 
@@ -45,6 +48,7 @@ def limits_of(
         switching=switching(resource, known, pods, by_restart=by_restart),
         constraints=_constraints(spec.tuning.objective),
         min_gain_percent=float(spec.tuning.min_gain_percent),
+        cooldown_seconds=DAY_SECONDS / max(spec.tuning.disruption.max_restarts_per_day, 1),
         live_cooldown_seconds=parse_seconds(spec.tuning.cooldown),
         min_drafts=spec.tuning.min_drafts,
         disruption=disruption(spec.tuning.disruption, restarts, now),
@@ -58,6 +62,9 @@ def limits_of(
         max_metrics_age_seconds=float(MISSED_SCRAPES * spec.monitoring.scrape_interval_seconds),
         restart_seconds=ESTIMATED_RESTART_SECONDS,
         max_unavailable=max(spec.rollout.max_unavailable, 1),
+        most_tiers=MOST_TIERS if spec.engine.parallelism.data == 1 else 1,
+        trial_possible=spec.replicas > 1,
+        trial_start_seconds=float(spec.engine.startup_timeout_seconds + grace_period_seconds(spec.engine)),
     )
 
 

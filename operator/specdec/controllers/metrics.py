@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from specdec import __version__, tuning
 from specdec.controllers.accepting import PENDING, VERDICTS
@@ -19,6 +23,39 @@ PREFIX: Final = "specdec_operator"
 OF_RESOURCE: Final = ("namespace", "name")
 PASS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15)
+
+
+@dataclass(slots=True, eq=False)
+class Conditions(Collector):
+    """A series for each condition, made when it is asked for: ten gauges per resource would take 8 KiB of memory."""
+
+    _stands: dict[Name, tuple[str, ...]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def stand(self, name: Name, entries: Sequence[Mapping[str, Any]]) -> None:
+        """The resource has just these conditions."""
+        now = tuple(sys.intern(entry[key]) for entry in entries for key in ("type", "status", "reason"))
+        with self._lock:
+            if not now:
+                self._stands.pop(name, None)
+            elif self._stands.get(name) != now:
+                self._stands[name] = now
+
+    def clear(self) -> None:
+        """None of any resource."""
+        with self._lock:
+            self._stands.clear()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Called from the thread that answers for the metrics."""
+        labels = (*OF_RESOURCE, "type", "status", "reason")
+        family = GaugeMetricFamily(f"{PREFIX}_condition", "1 for each condition as it stands.", labels=labels)
+        with self._lock:
+            stands = list(self._stands.items())
+        for name, words in stands:
+            for at in range(0, len(words), 3):
+                family.add_metric((name.namespace, name.name, *words[at : at + 3]), 1.0)
+        yield family
 
 
 @dataclass(slots=True)
@@ -42,8 +79,7 @@ class Metrics:
     verdicts: Counter = field(init=False)
     scrape_failures: Counter = field(init=False)
     live_failures: Counter = field(init=False)
-    condition: Gauge = field(init=False)
-    _stands: dict[Name, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    conditions: Conditions = field(init=False)
 
     def __post_init__(self) -> None:
         def gauge(name: str, text: str, labels: tuple[str, ...] = OF_RESOURCE) -> Gauge:
@@ -76,8 +112,8 @@ class Metrics:
         self.holds = counter("holds", "Ticks that ended in a hold, by reason.", "reason")
         self.verdicts = counter("verdicts", "Moves judged, by verdict.", "verdict")
         self.scrape_failures = counter("scrape_failures", "Metrics pages not read, by reason.", "reason")
-        of_condition = (*OF_RESOURCE, "type", "status", "reason")
-        self.condition = gauge("condition", "1 for each condition as it stands.", of_condition)
+        self.conditions = Conditions()
+        self.registry.register(self.conditions)
         self.live_failures = counter("live_failures", "Exchanges with the live endpoint that failed.", "error")
 
     def request(self, verb: str, code: int, seconds: float) -> None:
@@ -123,15 +159,7 @@ class Metrics:
 
     def stands(self, name: Name, resource: Mapping[str, Any] | None) -> None:
         """One series for each condition of the resource as it is stored, none when it is gone."""
-        entries = ((resource or {}).get("status") or {}).get("conditions") or ()
-        before = self._stands.pop(name, frozenset())
-        now = frozenset((name.namespace, name.name, e["type"], e["status"], e["reason"]) for e in entries)
-        for labels in before - now:
-            self.condition.remove(*labels)
-        for labels in now - before:
-            self.condition.labels(*labels).set(1)
-        if now:
-            self._stands[name] = now
+        self.conditions.stand(name, ((resource or {}).get("status") or {}).get("conditions") or ())
 
     def forget(self, name: Name) -> None:
         """Drop the series of a resource that is gone."""
@@ -143,8 +171,8 @@ class Metrics:
 
     def forget_all(self) -> None:
         """Drop the series of all resources: another replica tells of them now."""
-        self._stands.clear()
-        for metric in (*self._gauges, *self._counters, self.condition):
+        self.conditions.clear()
+        for metric in (*self._gauges, *self._counters):
             metric.clear()
 
     @property

@@ -10,9 +10,9 @@ from specdec.engine.target import Target
 Json = dict[str, Any]
 
 
-def serving(pods: tuple[Json, ...], role: Role = Role.STABLE) -> tuple[Json, ...]:
-    """The pods of `role` that are ready, have an address and are not on their way out."""
-    return tuple(pod for pod in pods if _role(pod) == role and _serves(pod))
+def serving(pods: tuple[Json, ...], *roles: Role) -> tuple[Json, ...]:
+    """The pods of `roles`, by default the stable ones, that are ready, have an address and are not on their way out."""
+    return tuple(pod for pod in pods if _role(pod) in (roles or (Role.STABLE,)) and _serves(pod))
 
 
 def target(pod: Json, control_token: str | None = None, api_key: str | None = None) -> Target:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from specdec import desired
+from specdec import desired, tuning
 from specdec.api import names
 from specdec.api.event import Event
 from specdec.api.manifest import Manifest
@@ -25,6 +27,8 @@ from specdec.controllers.tuner import Tuner
 from specdec.kube.cache import Cache, Seen
 from specdec.kube.kinds import BY_NAME, UNWATCHED, Name
 from specdec.observed import Refusal
+
+ALARM_AGAIN_SECONDS: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -106,9 +110,10 @@ class Reconciler:
 
     async def _accept(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
         """Settle what is to be in force and store it; nothing has acted on it before. Returns what to tell of it."""
-        before, last = standing.checkpoint, standing.answer
+        before = standing.checkpoint
         frozen = resource.spec.paused and before.accepted is not None
-        followed = before if frozen else amended(before, resource, self.now())
+        made = any(child["kind"] == "Deployment" for child in seen.children)
+        followed = before if frozen else amended(before, resource, self.now(), pods_made=made)
         outcome = self.tuner.tick(resource, standing, seen, followed) if followed is before else None
         after = _pinned(resource, outcome.checkpoint if outcome else followed)
         standing.refusals = await self.records.store(resource, seen, after)
@@ -120,7 +125,16 @@ class Reconciler:
             self.tuner.keep(resource, standing, outcome)
         elif followed is not before:
             standing.tuner = None
-        return announcements.steps(resource, before, after, outcome.answer if outcome else None, last)
+        answer = outcome.answer if outcome else None
+        return [*announcements.steps(resource, before, after, answer), *self._alarms(standing, answer)]
+
+    def _alarms(self, standing: Standing, answer: tuning.Decision | tuning.Hold | None) -> list[Event]:
+        """A warning that holds is told again only after a while, though its figures change with every tick."""
+        event = announcements.alarm(answer, standing.checkpoint.accepted)
+        if event is None or self.now() - standing.alarmed.get(event.reason, -math.inf) < ALARM_AGAIN_SECONDS:
+            return []
+        standing.alarmed[event.reason] = self.now()
+        return [event]
 
     async def _apply(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> list[Event]:
         assert standing.checkpoint.accepted is not None

@@ -21,7 +21,7 @@ from specdec.api.status import (
     ScheduleTier,
     SpeculationStatus,
 )
-from specdec.controllers.accepting import wanted_live
+from specdec.controllers.accepting import in_words, wanted_live
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.engines import Known
 from specdec.controllers.findings import findings
@@ -40,7 +40,7 @@ def report_of(resource: SpeculativeDeployment, standing: Standing) -> TunerRepor
     return TunerReport(
         speculation=_speculation(resource, checkpoint, summary),
         acceptance=_acceptance(summary),
-        performance=_performance(summary),
+        performance=_performance(summary, _measured_percent(checkpoint)),
         recommendation=_recommendation(summary, standing.answer),
         history=tuple(map(_entry, checkpoint.history)),
         engine=_engine(standing.known.values()),
@@ -74,17 +74,28 @@ def _acceptance(summary: tuning.Summary | None) -> AcceptanceStatus | None:
     )
 
 
-def _performance(summary: tuning.Summary | None) -> PerformanceStatus | None:
+def _measured_percent(checkpoint: Checkpoint) -> float | None:
+    """What a trial has measured of what is in force against what the user asked for, None where none did."""
+    accepted = checkpoint.accepted
+    if accepted is None or not checkpoint.history:
+        return None
+    last, untuned = checkpoint.history[0], str(checkpoint.asked_start_k)
+    proven = last.reason == tuning.Reason.TRIAL_DELIVERED and (last.before, last.after) == (untuned, in_words(accepted))
+    return last.predicted_percent if proven else None
+
+
+def _performance(summary: tuning.Summary | None, measured: float | None) -> PerformanceStatus | None:
     if summary is None or summary.tokens_per_second is None:
         return None
-    tpot, ttft, gain = summary.tpot_p95_seconds, summary.ttft_p95_seconds, summary.gain_over_untuned
+    tpot, ttft = summary.tpot_p95_seconds, summary.ttft_p95_seconds
+    gain = summary.gain_over_untuned.mean_percent if summary.gain_over_untuned and measured is None else measured
     return PerformanceStatus(
         tokens_per_second=round(summary.tokens_per_second),
         time_per_output_token_p95=None if tpot is None else milliseconds(tpot),
         time_to_first_token_p95=None if ttft is None else milliseconds(ttft),
         batch_size=None if summary.batch is None else milli(round(summary.batch, 1)),
-        gain_percent=None if gain is None else round(gain.mean_percent),
-        gain_basis=None if gain is None else "Estimated",
+        gain_percent=None if gain is None else round(gain),
+        gain_basis=None if gain is None else "Estimated" if measured is None else "Measured",
     )
 
 

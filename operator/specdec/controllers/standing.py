@@ -23,6 +23,7 @@ class Standing:
     read it at once; token_refusals: what kept it from being read or made.
     untold: why an engine could not be told what is accepted, by pod.
     refusals: children that could not be written in the last pass.
+    alarmed: when the operator last warned, seconds since the epoch, by the event's reason.
     report_at: loop time at which `report` was made; report_facts: what it was made for.
     """
 
@@ -44,6 +45,7 @@ class Standing:
     token_refusals: tuple[Refusal, ...] = ()
     api_key: str | None = None
     refusals: tuple[Refusal, ...] = ()
+    alarmed: dict[str, float] = field(default_factory=dict)
     report: TunerReport = field(default_factory=TunerReport)
     report_at: float = 0.0
     report_facts: tuple[object, object] | None = None

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from specdec import tuning
+from specdec.api.decision import RestartTrial
 from specdec.api.quantities import parse_seconds
 from specdec.api.resource import SpeculativeDeployment
-from specdec.api.schedule import Schedule, constant
-from specdec.controllers.accepting import accepted_with, judged, outdone
+from specdec.api.schedule import constant
+from specdec.controllers.accepting import accepted_with, judged, outdone, wanted_live
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.engines import Round
 from specdec.controllers.limits import environment_of
@@ -39,7 +40,7 @@ def ticked(
 ) -> Outcome:
     """Learn from `seen`, then decide within `limits`, which the caller has just read from fresh state."""
     window = parse_seconds(resource.spec.tuning.window)
-    state = tuning.observe(tuner or restored(resource, checkpoint), seen.samples, now, window)
+    state = tuning.observe(tuner or restored(resource, checkpoint, now), seen.samples, now, window)
     latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)
@@ -51,26 +52,35 @@ def ticked(
     return Outcome(noted, state, answer)
 
 
-def restored(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> tuning.State:
-    """What was learned before, or a new state where nothing fits any more."""
+def restored(resource: SpeculativeDeployment, checkpoint: Checkpoint, now: float) -> tuning.State:
+    """What was learned before, or a new state where nothing fits any more; in force is what was accepted."""
+    accepted = checkpoint.accepted
+    assert accepted is not None
+    wanted = wanted_live(accepted, resource.spec.engine.max_num_seqs)
+    state = tuning.in_line(
+        _learned(resource, checkpoint), wanted, accepted.start_k, on_trial=accepted.trial is not None
+    )
+    return _with_canary(state, accepted.trial, now)
+
+
+def _learned(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> tuning.State:
     environment, prior = environment_of(resource), tuning.estimated_prior()
     if checkpoint.tuner is not None:
         try:
             return tuning.load(checkpoint.tuner, environment, prior)
         except tuning.CheckpointError as error:
             log.info("learning begins anew", resource=resource.name, namespace=resource.namespace, why=str(error))
-    return tuning.new_state(environment, prior, _in_force(resource, checkpoint))
+    return tuning.new_state(environment, prior)
+
+
+def _with_canary(state: tuning.State, trial: RestartTrial | None, now: float) -> tuning.State:
+    """A replica that runs on trial while nothing is remembered of it is compared from now on."""
+    if trial is None or state.canary is not None:
+        return state
+    schedule = trial.schedule or constant(trial.start_k, state.environment.max_num_seqs)
+    return replace(state, canary=tuning.Canary(trial.start_k, schedule, tuning.Gain(0.0, 0.0, 0.0), now))
 
 
 def saved(checkpoint: Checkpoint, tuner: tuning.State) -> Checkpoint:
     """`checkpoint` with what `tuner` has learned."""
     return replace(checkpoint, tuner=tuning.dump(tuner))
-
-
-def _in_force(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> Schedule | None:
-    accepted, batch = checkpoint.accepted, resource.spec.engine.max_num_seqs
-    if accepted is None:
-        return None
-    if accepted.off:
-        return constant(0, batch)
-    return accepted.schedule or constant(accepted.start_k, batch)

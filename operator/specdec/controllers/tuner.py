@@ -6,12 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from specdec import tuning
+from specdec.api.names import Role
 from specdec.api.resource import SpeculativeDeployment
 from specdec.controllers import pods
 from specdec.controllers.accepting import in_words, wanted_live
@@ -53,7 +54,7 @@ class Tuner:
 
     async def ask(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> Again:
         """Begin a round if it is time for one; when to look again."""
-        serving, clock = pods.serving(seen.pods), _clock()
+        serving, clock = pods.serving(seen.pods, *Role), _clock()
         pods_wait = len(serving) < len(seen.pods)
         if not serving:
             standing.seen, standing.known = Round(self.now(), asked=0), {}
@@ -75,11 +76,13 @@ class Tuner:
         """Learn from the round that has come back, if one has, and decide; nothing is acted on or kept here."""
         if not standing.unread or standing.seen is None or checkpoint.accepted is None:
             return None
-        newest = max((sample.at for sample in standing.seen.samples), default=_newest(standing.tuner))
+        shown = _sorted_out(standing.seen, seen)
+        newest = max((sample.at for sample in shown.samples if not sample.on_trial), default=_newest(standing.tuner))
+        stable = {pods.incarnation(pod) for pod in pods.serving(seen.pods)}
         standing.limits = limits_of(
             resource,
-            standing.known,
-            pods=len(pods.serving(seen.pods)),
+            {incarnation: known for incarnation, known in standing.known.items() if incarnation in stable},
+            pods=len(stable),
             by_restart=checkpoint.accepted.switching == "Restart",
             rolling=rolling(seen.children),
             restarts=checkpoint.restarts,
@@ -87,7 +90,7 @@ class Tuner:
             now=self.now(),
         )
         outcome = ticked(
-            resource, checkpoint, standing.tuner, standing.seen, standing.limits, now=self.now(), chance=self.chance()
+            resource, checkpoint, standing.tuner, shown, standing.limits, now=self.now(), chance=self.chance()
         )
         return self._with_learned(standing, outcome)
 
@@ -182,6 +185,12 @@ class Tuner:
             log.warning("engine not told", resource=str(name), pod=answer.target.pod, error=str(answer.error))
             if isinstance(answer.error, Unauthorized):
                 self.tokens.doubt(standing)
+
+
+def _sorted_out(shown: Round, seen: Seen) -> Round:
+    """The round with the samples of pods on trial marked as such."""
+    tried = {pod["metadata"]["name"] for pod in pods.serving(seen.pods, Role.TRIAL)}
+    return replace(shown, samples=tuple(replace(s, on_trial=True) if s.pod in tried else s for s in shown.samples))
 
 
 def _same(resource: SpeculativeDeployment, fresh: Seen) -> bool:

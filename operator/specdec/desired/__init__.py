@@ -7,11 +7,13 @@ Store `pin(resource, accepted)` if it differs from `accepted`, then apply what o
 from specdec.desired.inputs import RestartReason
 from specdec.desired.kept import checkpoint, control_secret
 from specdec.desired.plan import manifests, pin, restart_reason
+from specdec.desired.probes import grace_period_seconds
 
 __all__ = [
     "RestartReason",
     "checkpoint",
     "control_secret",
+    "grace_period_seconds",
     "manifests",
     "pin",
     "restart_reason",

@@ -57,6 +57,9 @@ def capacity(resource: SpeculativeDeployment, seen: Snapshot) -> Finding:
     """What is to be said under CapacityAvailable."""
     pods = seen.engines()
     waiting = [pod for pod in pods if pod.condition("PodScheduled").get("reason") == "Unschedulable"]
+    if waiting and len(waiting) <= seen.leaving:
+        message = f"{len(waiting)} of {len(pods)} pods wait for the GPUs of pods that are still draining"
+        return Finding(Truth.UNKNOWN, Reason.AWAITING_RELEASE, message)
     if waiting:
         return _lacking(resource, seen, waiting)
     if not pods:

@@ -46,6 +46,11 @@ class Snapshot:
         found = (body for body in self.children if body["kind"] == "Deployment" and body["metadata"]["name"] == name)
         return next(found, None)
 
+    @property
+    def leaving(self) -> int:
+        """Pods that are on their way out and still hold what they run on."""
+        return sum("deletionTimestamp" in body["metadata"] and not Pod(body).ended for body in self.pods)
+
     def engines(self) -> tuple[Pod, ...]:
         """Pods that are not on their way out, by name."""
         alive = (Pod(body) for body in self.pods if "deletionTimestamp" not in body["metadata"])

@@ -9,6 +9,7 @@
 `summarise` gives the figures of the status, `explain` all that an answer rests on.
 """
 
+from specdec.tuning.canary import Canary
 from specdec.tuning.checkpoint import CheckpointError, dump, load
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, Verdict
 from specdec.tuning.explaining import Candidate, Explanation, explain
@@ -25,10 +26,12 @@ from specdec.tuning.prior import (
     estimated_prior,
 )
 from specdec.tuning.recommending import acted, first_schedule, recommend
-from specdec.tuning.state import State, new_state
+from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
+from specdec.tuning.trials import in_words as canary_in_words
 
 __all__ = [
+    "Canary",
     "Candidate",
     "CheckpointError",
     "Constraint",
@@ -54,12 +57,14 @@ __all__ = [
     "Verdict",
     "acceptance_profiles",
     "acted",
+    "canary_in_words",
     "cost_table",
     "dump",
     "estimated_costs",
     "estimated_prior",
     "explain",
     "first_schedule",
+    "in_line",
     "load",
     "new_state",
     "observe",

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, Tier
 from specdec.tuning import surface
+from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.prior import Environment, Prior
+from specdec.tuning.sequential import Running
 from specdec.tuning.state import State, Trial, new_state
 from specdec.tuning.surface import PODS, Filter
 from specdec.tuning.window import BUCKETS
@@ -52,6 +54,8 @@ def dump(state: State) -> str:
         "trial": None if state.trial is None else {"until": state.trial.until, "backTo": _tiers(state.trial.back_to)},
         "tried": {str(tag): round(at) for tag, at in state.tried.items()},
         "triedAt": _time(state.tried_at),
+        "canary": None if state.canary is None else _canary(state.canary),
+        "failed": {str(k): round(at) for k, at in state.failed.items()},
         "moves": [_move(move) for move in state.moves],
     }
     return json.dumps(document, separators=(",", ":"))
@@ -104,6 +108,8 @@ def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) 
         trial=None if trial is None else Trial(float(trial["until"]), _schedule(trial["backTo"])),
         tried={int(tag): float(at) for tag, at in document["tried"].items()},
         tried_at=_past(document["triedAt"]),
+        canary=_read_canary(document.get("canary")),
+        failed={int(k): float(at) for k, at in document.get("failed", {}).items()},
         moves=tuple(_read_move(move) for move in document["moves"]),
         surface=surface.posterior(belief, fresh.grid),
     )
@@ -180,6 +186,38 @@ def _schedule(tiers: list[list[int]]) -> Schedule:
 def _gain(gain: Gain | None) -> list[float] | None:
     return (
         None if gain is None else [_number(gain.mean_percent), _number(gain.lower_percent), _number(gain.upper_percent)]
+    )
+
+
+def _canary(canary: Canary) -> dict[str, Any]:
+    return {
+        "startK": canary.start_k,
+        "schedule": _tiers(canary.schedule),
+        "expected": _gain(canary.expected),
+        "began": canary.began,
+        "firstSeen": canary.first_seen,
+        "lastSeen": canary.last_seen,
+        "restarts": canary.restarts,
+        "seen": [canary.seen.count, canary.seen.mean, canary.seen.squares],
+        "peers": canary.peers,
+    }
+
+
+def _read_canary(document: Mapping[str, Any] | None) -> Canary | None:
+    """The window under way is lost; those that were closed count on."""
+    if document is None:
+        return None
+    count, mean, squares = document["seen"]
+    return Canary(
+        start_k=int(document["startK"]),
+        schedule=_schedule(document["schedule"]),
+        expected=Gain(*map(float, document["expected"])),
+        began=float(document["began"]),
+        first_seen=document["firstSeen"],
+        last_seen=document["lastSeen"],
+        restarts=int(document["restarts"]),
+        seen=Running(int(count), float(mean), float(squares)),
+        peers=int(document["peers"]),
     )
 
 

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     ENABLE = "Enable"  # PUT the schedule after a time without speculation
     TAKE_BACK = "TakeBack"  # PUT the schedule that was in force before a move that did not deliver
     TRIAL = "Trial"  # PUT the schedule for `trial_seconds`; the tuner ends it by itself with a LIVE decision
+    RESTART_TRIAL = "RestartTrial"  # restart one pod with `start_k` and `schedule`; ends by RESTART or END_TRIAL
+    END_TRIAL = "EndTrial"  # that pod goes back to what the others run with
 
 
 class Reason(StrEnum):
@@ -30,6 +32,9 @@ class Reason(StrEnum):
     GRAPH_LIMIT = "GraphLimit"
     LEARNING = "Learning"
     TRIAL_ENDED = "TrialEnded"
+    TRIAL_DELIVERED = "TrialDelivered"
+    TRIAL_INCONCLUSIVE = "TrialInconclusive"
+    TRIAL_NOT_READY = "TrialNotReady"
     DID_NOT_DELIVER = "DidNotDeliver"
     SWITCHBACK = "Switchback"
     CONSTRAINT_AT_RISK = "ConstraintAtRisk"
@@ -69,7 +74,7 @@ class Decision:
     """One move, not yet made.
 
     schedule: what shall be in force afterwards; a schedule with K = 0 for DISABLE.
-    start_k: only for RESTART, the engine's new start value.
+    start_k: only for RESTART and RESTART_TRIAL, the engine's new start value.
     trial_seconds: only for TRIAL.
     """
 

@@ -80,7 +80,7 @@ def live_change_is_recent(state: State, limits: Limits, now: float) -> Hold | No
 
 
 def day_is_not_seen(state: State, limits: Limits, now: float) -> Hold | None:
-    first = max(state.first_at if state.first_at is not None else now, state.restarted_at)
+    first = state.first_at if state.first_at is not None else now
     if now - first >= DAY_SECONDS:
         return None
     message = f"{(now - first) / 3600:.1f} of 24 hours seen; a restart is decided on a full day"
@@ -106,6 +106,17 @@ def window_is_closed(state: State, limits: Limits, now: float) -> Hold | None:
     return Hold(Reason.OUTSIDE_WINDOW, "no window of spec.tuning.disruption is open now", now)
 
 
+def others_would_saturate(state: State, limits: Limits, now: float) -> Hold | None:
+    left = limits.replicas - limits.max_unavailable
+    if left <= 0 or state.recent.step_seconds <= 0:
+        return None
+    batch = state.recent.request_seconds / state.recent.step_seconds * limits.replicas / left
+    if batch <= limits.max_num_seqs:
+        return None
+    message = f"with {left} of {limits.replicas} replicas each would have {batch:.0f} requests, more than maxNumSeqs"
+    return Hold(Reason.WOULD_SATURATE, message, now)
+
+
 BEFORE_ANYTHING: Final[tuple[Check, ...]] = (bounds_are_invalid, tuning_is_off, tuning_is_paused)
 BEFORE_A_MOVE: Final[tuple[Check, ...]] = (
     metrics_are_missing,
@@ -122,6 +133,7 @@ BEFORE_A_RESTART: Final[tuple[Check, ...]] = (
     window_is_closed,
     restart_is_recent,
     day_is_not_seen,
+    others_would_saturate,
 )
 
 

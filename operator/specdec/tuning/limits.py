@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 DEFAULT_START_K: Final = 7
+HORIZON_SECONDS: Final = 7 * 86_400.0  # over which a restart must have paid for itself
 
 
 class Mode(StrEnum):
@@ -69,6 +70,9 @@ class Limits:
     metrics_age_seconds: age of the newest complete scrape; None when there never was one.
     restart_seconds: how long one pod takes from leaving service to serving again.
     max_unavailable: pods that a rolling restart takes out at once.
+    most_tiers: of a start-up schedule; 1 for engines that take none by batch size.
+    trial_possible: whether a start value can be tried on one replica while others serve as they did.
+    trial_start_seconds: how long that replica may take until it serves.
     """
 
     min_k: int = 1
@@ -93,3 +97,13 @@ class Limits:
     max_metrics_age_seconds: float = 90.0
     restart_seconds: float = 480.0
     max_unavailable: int = 1
+    most_tiers: int = 6
+    trial_possible: bool = False
+    trial_start_seconds: float = 3_600.0
+
+    @property
+    def restart_cost_percent(self) -> float:
+        """Share of the fleet's capacity over the horizon that rolling all pods once costs, percent."""
+        rounds = -(-self.replicas // max(self.max_unavailable, 1))
+        lost = min(self.max_unavailable / max(self.replicas, 1), 1.0) * rounds * self.restart_seconds
+        return 100.0 * lost / HORIZON_SECONDS

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, candidates, costing, surface, verdicts
+from specdec.tuning import acceptance, canary, candidates, costing, surface, verdicts
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -52,12 +52,15 @@ def observe(
 
     samples: at most one per pod, in any order; a pod whose scrape failed is left out. Counters that fell, engines that
     restarted and figures that are no counts are dropped; the pod's next interval starts at this sample.
-    window_seconds: half-life of `State.recent`.
+    window_seconds: half-life of `State.recent`, and length of the windows in which a replica on trial is compared.
     """
+    samples = tuple(samples)
+    if state.canary is not None:
+        state = replace(state, canary=canary.observed(state.canary, samples, now, window_seconds))
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
     intervals: dict[str, Interval] = {}
     suspect = 0
-    pages = sorted(samples, key=lambda s: s.pod)
+    pages = sorted((s for s in samples if not s.on_trial), key=lambda s: s.pod)
     for sample, seen in zip(pages, snapshots(pages), strict=True):
         if seen is None:
             suspect += 1

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from specdec.api.schedule import Schedule, constant
-from specdec.tuning import candidates, constraints, guards, learning, restarts, verdicts
+from specdec.tuning import candidates, constraints, guards, learning, restarts, trials, verdicts
 from specdec.tuning.candidates import Doubt, Ints, Outlook
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
@@ -39,6 +39,8 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
 
 
 def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
+    if state.canary is not None:
+        return trials.recommend(state, state.canary, limits, now)
     urgent = _forced(state, limits, now)
     if urgent is not None:
         return urgent
@@ -175,6 +177,14 @@ def _retry(state: State, limits: Limits, now: float) -> Decision | Hold:
 
 def acted(state: State, decision: Decision, now: float) -> State:
     """`state` after `decision` reached the engines. Call it once, after the last engine has answered."""
+    if decision.kind is Kind.RESTART_TRIAL:
+        return trials.begun(state, decision, now)
+    if decision.kind is Kind.END_TRIAL:
+        return trials.ended(state, now)
+    return _moved(state, decision, now)
+
+
+def _moved(state: State, decision: Decision, now: float) -> State:
     before = state.in_force
     state = verdicts.remember(state, decision, before, now)
     state = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision, trial=None)

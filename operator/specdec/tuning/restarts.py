@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates, guards
+from specdec.tuning import candidates, constraints, guards, trials
 from specdec.tuning.candidates import Outlook
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
 from specdec.tuning.prior import CostTable
 from specdec.tuning.state import State
+from specdec.tuning.trials import Promise
 
 Floats = NDArray[np.float64]
 
-MOST_TIERS: Final = 6
 ONE_SIDED_90: Final = 1.2816
-HORIZON_SECONDS: Final = 7 * 86_400.0
 BLOCK_DOUBT: Final = 0.3  # share of what a shorter block is said to save that may be wrong
 
 
@@ -52,11 +51,18 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     gained = candidates.gain(seen, before, after, state.day_load, regime)
     mean, sd = candidates.assurance(seen, before, after, state.day_load, regime)
     sure = 100.0 * float(np.expm1(mean - ONE_SIDED_90 * sd))
+    missed = constraints.nearest_miss(state, limits, seen, before)
+    if missed is not None and gained.mean_percent < limits.min_gain_percent:
+        return Hold(Reason.CONSTRAINT_AT_RISK, missed, now)
+    if limits.trial_possible:
+        return trials.proposed(state, limits, Promise(plan.start_k, plan.schedule, gained, mean / sd), now)
     message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {sure:+.1f} % sure"
-    needed = limits.min_gain_percent + _move_cost_percent(limits)
+    needed = limits.min_gain_percent + limits.restart_cost_percent
     if sure < needed:
         return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {needed:.1f} % needed", now)
     schedule, start = plan.schedule, plan.start_k
+    if limits.replicas == 1:
+        message += "; not tried first, since there is no second replica to compare with"
     return Decision(Kind.RESTART, schedule, gained, Reason.BETTER_START_VALUE, message, now, start_k=start)
 
 
@@ -72,7 +78,7 @@ def to_minimum(state: State, limits: Limits, least: Schedule, found: str, now: f
 def begun(state: State, decision: Decision, now: float) -> State:
     """`state` after the pods were told to restart."""
     start = min(decision.start_k or state.start_k, state.environment.start_k)
-    return replace(state, restarted_at=now, start_k=start)
+    return replace(state, restarted_at=now, start_k=start, canary=None)
 
 
 def first_schedule(state: State, limits: Limits) -> Schedule:
@@ -95,7 +101,8 @@ def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats) -> Plan
     for start in range(max(limits.min_k, 1), min(limits.max_k, state.environment.start_k) + 1):
         log_tpot = seen.log_tpot - _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, start)
         inside = candidates.allowed(limits, start, seen.grid)
-        schedule = candidates.tiers(log_tpot, inside, seen.grid, weight, MOST_TIERS)
+        inside = constraints.within_targets(inside, seen, limits, state, candidates.table_of(state.in_force, size))
+        schedule = candidates.tiers(log_tpot, inside, seen.grid, weight, limits.most_tiers)
         cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), weight)
         if best is None or cost < best[0] - candidates.TIE:
             best = (cost, Plan(max(schedule.ks), schedule, log_tpot))
@@ -114,10 +121,3 @@ def _saved(costs: CostTable, size: int, ks: int, old_start: int, new_start: int)
 
     both = np.arange(ks)[:, None] <= min(old_start, new_start)
     return np.where(both, log_ms(old_start) - log_ms(new_start), 0.0)
-
-
-def _move_cost_percent(limits: Limits) -> float:
-    """Share of the fleet's capacity over the horizon that rolling all pods once costs, percent."""
-    rounds = -(-limits.replicas // max(limits.max_unavailable, 1))
-    lost = min(limits.max_unavailable / max(limits.replicas, 1), 1.0) * rounds * limits.restart_seconds
-    return 100.0 * lost / HORIZON_SECONDS

@@ -70,6 +70,7 @@ class Sample:
     at: seconds since the epoch at which the page was read.
     cells: empty when the engine has no exact counters.
     schedule_revision: None when the engine has no live endpoint.
+    on_trial: whether the pod runs with another start value than its peers; it is compared, not averaged in.
     """
 
     pod: str
@@ -78,3 +79,4 @@ class Sample:
     stock: StockCounters
     cells: tuple[Cell, ...] = field(default=())
     schedule_revision: int | None = None
+    on_trial: bool = False

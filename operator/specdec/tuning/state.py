@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import acceptance, surface
 from specdec.tuning.acceptance import AcceptanceMemory
+from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Decision, Move
 from specdec.tuning.prior import Environment, Prior
 from specdec.tuning.surface import Filter, Grid, Surface
@@ -74,6 +75,7 @@ class State:
     slots: which pods have a level in `belief`, by name; `surface` is what `belief` says on the grid.
     load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
+    canary: the replica that tries another start value. failed: start values that a replica tried in vain, and when.
     """
 
     environment: Environment
@@ -103,6 +105,8 @@ class State:
     trial: Trial | None = None
     tried: Mapping[int, float] = field(default_factory=dict)
     tried_at: float = -np.inf
+    canary: Canary | None = None
+    failed: Mapping[int, float] = field(default_factory=dict)
     moves: tuple[Move, ...] = ()
     last_decision: Decision | None = None
 
@@ -120,6 +124,17 @@ class State:
     def off(self) -> bool:
         """Whether speculation is switched off by an earlier decision."""
         return self.in_force.off
+
+
+def in_line(state: State, in_force: Schedule, start_k: int, *, on_trial: bool) -> State:
+    """`state` once more as the fleet is, after others than the tuner have decided; trials in its memory end.
+
+    on_trial: whether a replica still runs with another start value.
+    """
+    canary = state.canary if on_trial else None
+    if (state.in_force, state.start_k) == (in_force, start_k):
+        return state if canary is state.canary else replace(state, canary=canary)
+    return replace(state, in_force=in_force, start_k=start_k, trial=None, canary=canary)
 
 
 def new_state(

@@ -11,6 +11,7 @@ from specdec.tuning.decisions import Decision, Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.state import State
 
 JUDGED_AFTER_SECONDS: Final = 120.0
+RESTART_JUDGED_AFTER_SECONDS: Final = 3600.0  # by then the last pod has loaded
 MOST_MOVES: Final = 10
 LOST_PERCENT: Final = -0.5
 JUDGED_KINDS: Final = (Kind.LIVE, Kind.RESTART)
@@ -27,9 +28,12 @@ def remember(state: State, decision: Decision, before: Schedule, now: float) -> 
 
 def judge(state: State, now: float) -> State:
     """`state` with the last move judged, once enough has been measured under it."""
-    if not state.moves or now - state.moves[-1].at < JUDGED_AFTER_SECONDS or state.moves[-1].realised is not None:
+    if not state.moves or state.moves[-1].realised is not None:
         return state
     move = state.moves[-1]
+    patience = RESTART_JUDGED_AFTER_SECONDS if move.kind is Kind.RESTART else JUDGED_AFTER_SECONDS
+    if now - move.at < patience:
+        return state
     if move.reason is not Reason.BETTER_SCHEDULE and move.kind is not Kind.RESTART:
         return state
     realised = realised_gain(state, move)

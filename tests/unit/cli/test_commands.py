@@ -93,7 +93,7 @@ def test_history_shows_promise_and_verdict(monkeypatch: pytest.MonkeyPatch, caps
 def test_explain_says_what_each_k_would_yield() -> None:
     parsed = resource("demo")
     accepted = Checkpoint(accepted=AcceptedDecision(revision=3, switching="Live", start_k=7), asked_start_k=7)
-    checkpoint = saved(accepted, restored(parsed, accepted))
+    checkpoint = saved(accepted, restored(parsed, accepted, 0.0))
     lines = explain.explained(stored("demo"), {"data": checkpoint.data()}, NOW)
     assert lines[0] == "in force: K 7 (Live, revision 3)"
     assert any("acceptance per position" in line for line in lines)

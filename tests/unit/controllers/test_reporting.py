@@ -180,15 +180,6 @@ def test_an_edit_of_the_start_value_is_told_and_a_quiet_tick_is_not() -> None:
     assert steps(resource(), FIRST, FIRST, hold(tuning.Reason.COOLDOWN)) == []
 
 
-def test_a_drafter_that_stays_broken_is_told_once() -> None:
-    first = tuning.Hold(tuning.Reason.BROKEN_DRAFTER, "speculation is off; next try in 3600 s", NOW)
-    later = replace(first, message="speculation is off; next try in 3585 s")
-    assert [event.reason for event in steps(resource(), FIRST, FIRST, first, None)] == ["DrafterBroken"]
-    assert steps(resource(), FIRST, FIRST, later, first) == []
-    other = hold(tuning.Reason.STALE_METRICS)
-    assert [event.reason for event in steps(resource(), FIRST, FIRST, later, other)] == ["DrafterBroken"]
-
-
 def test_what_comes_and_goes_with_each_scrape_is_told_like_figures() -> None:
     async def main() -> None:
         statuses, known = Statuses(NOBODY, NOBODY, NOBODY), standing(seen=one_of_two(), answer=hold(COOLDOWN))
