@@ -91,6 +91,10 @@ class Election:
         except errors.KubeError as error:
             log.warning("lease not handed back, others wait for it to expire", lease=str(self.name), error=str(error))
 
+    def _attempt_seconds(self) -> float:
+        """A holder waits for no answer beyond the time at which it has to stop."""
+        return min(self.times.attempt_seconds, self.write_seconds()) if self._leading else self.times.attempt_seconds
+
     def _pause(self, reached: bool) -> float:
         if not reached:
             return self.times.retry_seconds
@@ -100,7 +104,7 @@ class Election:
         """One look or renewal; whether the record was read or written as intended."""
         before = _clock()
         try:
-            async with asyncio.timeout(self.times.attempt_seconds):
+            async with asyncio.timeout(self._attempt_seconds()):
                 wrote = await (self._renew() if self._leading else self._try())
         except errors.Conflict:
             # Someone wrote between our read and our write, or an earlier write of ours landed late.
