@@ -15,6 +15,7 @@ import pytest
 
 from specdec.engine.live import LiveClient
 from specdec.engine.target import Target
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.simulator import SimulatedEngine, simulators
 
 URL = os.environ.get("SPECDEC_CONTRACT_URL")
@@ -44,7 +45,9 @@ def engine_model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def http(engine_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=engine_url, timeout=30, trust_env=False, verify=False) as client:
+    async with httpx.AsyncClient(
+        base_url=engine_url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False
+    ) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from specdec.engine.target import Target
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from tests.support.chat import chat_at_once
 from tests.support.metrics import MetricsPage, parse_page, rise
+from tests.support.patience import PATIENCE_SECONDS
 
 BUCKETS = (
     "1", "2", "3-4", "5-8", "9-12", "13-16", "17-24", "25-32", "33-48", "49-64", "65-96", "97-128", "129-192",
@@ -44,7 +45,7 @@ class Engine:
 
     async def quiet_page(self) -> MetricsPage:
         """Once nothing runs any more and the last step has been counted."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 first = await self.page()
                 if first.total("vllm:num_requests_running") + first.total("vllm:num_requests_waiting") == 0:

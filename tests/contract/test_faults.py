@@ -11,6 +11,7 @@ import pytest
 from specdec.engine.scrape import ScrapeFailure, ScrapeLimits, Scraper, ScrapeReason
 from specdec.tuning.samples import Sample
 from tests.support.chat import chat_at_once
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.simulator import SimulatedEngine, simulators
 
 
@@ -28,12 +29,12 @@ def engine(shared_engine: SimulatedEngine) -> Iterator[SimulatedEngine]:
 
 @pytest.fixture
 async def client(engine: SimulatedEngine) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=engine.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=engine.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
-async def scrape(engine: SimulatedEngine) -> Sample | ScrapeFailure:
-    async with Scraper(ScrapeLimits(timeout_seconds=0.5)) as scraper:
+async def scrape(engine: SimulatedEngine, timeout_seconds: float = PATIENCE_SECONDS) -> Sample | ScrapeFailure:
+    async with Scraper(ScrapeLimits(timeout_seconds=timeout_seconds)) as scraper:
         (answer,) = await scraper.scrape([engine.target()])
     return answer
 
@@ -71,7 +72,7 @@ async def test_a_broken_page_costs_one_sample_and_says_why(
     engine: SimulatedEngine, fault: str, reason: ScrapeReason
 ) -> None:
     engine.fault(metrics=fault)
-    failed = await scrape(engine)
+    failed = await scrape(engine, 0.5 if reason is ScrapeReason.TIMED_OUT else PATIENCE_SECONDS)
     assert isinstance(failed, ScrapeFailure)
     assert failed.reason is reason
     engine.heal()
@@ -129,7 +130,7 @@ async def test_drift_comes_when_it_was_told_to(engine: SimulatedEngine, client: 
     easy = await sample(engine)
     assert accepted_per_draft(before, easy) > 3
     engine.fault(drift={"afterSeconds": 0.05, "domains": {"math": "hard"}})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while "drifted" not in await asyncio.to_thread(engine.faults):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await chat_at_once(client, engine.model, 6, max_tokens=200)
@@ -152,8 +153,9 @@ async def test_a_request_names_its_domain_by_header_or_metadata(
 
 
 async def test_a_hung_engine_goes_on_where_it_stopped(engine: SimulatedEngine, client: httpx.AsyncClient) -> None:
+    await asyncio.to_thread(engine.fault, slow=100)  # so that it cannot be done before it is hung
     traffic = asyncio.create_task(chat_at_once(client, engine.model, 2, max_tokens=2000))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await sample(engine)).stock.running_requests != 2:
             assert not traffic.done()
     await asyncio.to_thread(engine.fault, hang=True)

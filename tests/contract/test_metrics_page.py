@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.chat import chat_at_once
 from tests.support.metrics import MetricsPage, parse_page
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.simulator import SimulatedEngine, simulators
 
 PAGES = Path(__file__).parent / "pages"
@@ -42,7 +43,7 @@ def simulated(quiet_engine: SimulatedEngine) -> MetricsPage:
 
 
 async def page_after_traffic(engine: SimulatedEngine) -> MetricsPage:
-    async with httpx.AsyncClient(base_url=engine.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=engine.url, timeout=PATIENCE_SECONDS) as client:
         answers = await chat_at_once(client, engine.model, 12, max_tokens=64)
         assert {a.finish_reason for a in answers} == {"length"}
         return parse_page((await client.get("/metrics")).text)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.chat import chat_at_once, stream_chat
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.simulator import MODEL, SimulatedEngine, simulators
 
 CHAT = "/v1/chat/completions"
@@ -130,7 +131,7 @@ async def test_models_version_health_and_load(http: httpx.AsyncClient, model: st
 @pytest.fixture
 async def guarded() -> AsyncIterator[httpx.AsyncClient]:
     with simulators(api_key="k3y") as (engine,):
-        async with httpx.AsyncClient(base_url=engine.url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=engine.url, timeout=PATIENCE_SECONDS) as client:
             yield client
 
 
@@ -149,7 +150,7 @@ async def test_a_client_that_leaves_disturbs_nobody(http: httpx.AsyncClient, mod
         async with http.stream("POST", CHAT, json=body) as response:
             await anext(response.aiter_lines())
     assert {a.usage["completion_tokens"] for a in await others} == {128}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while "vllm:num_requests_running" in (page := (await http.get("/metrics")).text):
             running = next(line for line in page.splitlines() if line.startswith("vllm:num_requests_running{"))
             if running.endswith(" 0.0"):
@@ -169,10 +170,10 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_loses_nothing() -
         with socket.create_connection(("127.0.0.1", port)) as idle:
             idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             idle.sendall(head + body)
-            async with httpx.AsyncClient(base_url=engine.url, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=engine.url, timeout=PATIENCE_SECONDS) as client:
                 answers = await chat_at_once(client, engine.model, 4, max_tokens=64)
                 assert {a.usage["completion_tokens"] for a in answers} == {64}
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while 'finished_reason="length"} 5.0' not in (await client.get("/metrics")).text:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
             received = await asyncio.to_thread(read_to_the_end, idle)
@@ -182,5 +183,5 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_loses_nothing() -
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    connection.settimeout(30)
+    connection.settimeout(PATIENCE_SECONDS)
     return b"".join(iter(lambda: connection.recv(1 << 20), b""))

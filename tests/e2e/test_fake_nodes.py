@@ -37,6 +37,6 @@ def test_pods_on_fake_nodes_become_ready_and_all_of_it_goes_again(cluster: Kubec
     with FakeNodes(cluster.kubeconfig, tmp_path, NODES):
         space = cluster.within("default")
         space.apply(_deployment())
-        until("all pods ready", lambda: space.get("deployment", "fake")["status"].get("readyReplicas") == PODS, 60)
-        space.run("delete", "deployment", "fake", "--cascade=foreground", "--timeout=60s")
-    until("no fake nodes left", lambda: cluster.list("nodes", SELECTOR) == [], 30)
+        until("all pods ready", lambda: space.get("deployment", "fake")["status"].get("readyReplicas") == PODS)
+        space.run("delete", "deployment", "fake", "--cascade=foreground", "--timeout=120s")
+    until("no fake nodes left", lambda: cluster.list("nodes", SELECTOR) == [])

@@ -9,6 +9,7 @@ from specdec.engine.target import Target
 from specdec.tuning.samples import Sample
 from tests.engine.load import Between, load, page
 from tests.engine.servers import Server, until
+from tests.support.patience import PATIENCE_SECONDS
 
 PAIRS = {
     "specdec:drafts_total": "vllm:spec_decode_num_drafts_total",
@@ -22,14 +23,14 @@ PAIRS = {
 @pytest.fixture(scope="module")
 def change(server: Server) -> Between:
     """A mixed load over three K, and the pages around it, both taken while nothing runs."""
-    until(lambda: server.running() == 0, 30, "a quiet engine")
+    until(lambda: server.running() == 0, PATIENCE_SECONDS, "a quiet engine")
     before = page(server)
     for k in (7, 2, 4):
         server.set_k(k)
         with load(server, concurrency=5, max_tokens=40) as outcome:
-            until(lambda: outcome.completed >= 10, 60, "10 requests")
+            until(lambda: outcome.completed >= 10, PATIENCE_SECONDS, "10 requests")
         assert outcome.failures == []
-    until(lambda: server.running() == 0, 30, "a quiet engine")
+    until(lambda: server.running() == 0, PATIENCE_SECONDS, "a quiet engine")
     return Between(before, page(server))
 
 

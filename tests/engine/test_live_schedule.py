@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine.load import Between, load, page
 from tests.engine.servers import Server, until
+from tests.support.patience import PATIENCE_SECONDS
 
 DRAFTS = "vllm:spec_decode_num_drafts_total"
 STEPS = "vllm:iteration_tokens_total_count"
@@ -24,9 +25,9 @@ def test_each_k_takes_effect_exactly_and_no_request_fails(server: Server) -> Non
             server.set_k(k)
             # Steps that were decided before the change may still be under way.
             settled = page(server).total(STEPS) + 4
-            until(lambda: page(server).total(STEPS) > settled, 20, "a few steps")  # noqa: B023 - called in this round
+            until(lambda: page(server).total(STEPS) > settled, PATIENCE_SECONDS, "a few steps")  # noqa: B023 - called in this round
             before = page(server)
-            until(lambda: drafts_since(server, before.total(DRAFTS), 100), 30, "100 drafts")  # noqa: B023
+            until(lambda: drafts_since(server, before.total(DRAFTS), 100), PATIENCE_SECONDS, "100 drafts")  # noqa: B023
             seen[k] = Between(before, page(server)).draft_tokens_per_draft
     assert seen == {7: 7.0, 3: 3.0, 1: 1.0}
     assert outcome.failures == []
@@ -37,12 +38,12 @@ def test_off_stops_drafting_and_on_starts_it_again(server: Server) -> None:
     with load(server, concurrency=2) as outcome:
         server.set_k(0)
         settled = page(server).total(STEPS) + 4
-        until(lambda: page(server).total(STEPS) > settled, 20, "a few steps")
+        until(lambda: page(server).total(STEPS) > settled, PATIENCE_SECONDS, "a few steps")
         before = page(server)
-        until(lambda: page(server).total(STEPS) > before.total(STEPS) + 50, 30, "50 steps without drafts")
+        until(lambda: page(server).total(STEPS) > before.total(STEPS) + 50, PATIENCE_SECONDS, "50 steps without drafts")
         assert Between(before, page(server)).rise(DRAFTS) == 0
         server.set_k(7)
-        until(lambda: drafts_since(server, before.total(DRAFTS), 20), 30, "drafts after switching on")
+        until(lambda: drafts_since(server, before.total(DRAFTS), 20), PATIENCE_SECONDS, "drafts after switching on")
     assert outcome.failures == []
 
 
@@ -50,9 +51,9 @@ def test_the_schedule_gives_each_batch_size_its_k(server: Server) -> None:
     server.set_schedule((1, 2, 6), (3, 16, 2))
     before = page(server)
     with load(server, concurrency=1):
-        until(lambda: drafts_since(server, before.total(DRAFTS), 30), 30, "drafts at batch 1")
+        until(lambda: drafts_since(server, before.total(DRAFTS), 30), PATIENCE_SECONDS, "drafts at batch 1")
     with load(server, concurrency=6):
-        until(lambda: drafts_since(server, before.total(DRAFTS), 200), 30, "drafts at batch 6")
+        until(lambda: drafts_since(server, before.total(DRAFTS), 200), PATIENCE_SECONDS, "drafts at batch 6")
     change = Between(before, page(server))
     by_batch = {b: change.rise("specdec:steps_total", batch=b, k="6") for b in ("1", "2", "3-4", "5-8")}
     assert by_batch["1"] > 0

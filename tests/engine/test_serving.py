@@ -14,6 +14,7 @@ from specdec.engine.live import LiveClient
 from specdec.engine.target import Target
 from tests.engine.load import load
 from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, ServerSpec, Zygote, dflash, until
+from tests.support.patience import PATIENCE_SECONDS
 
 PROMPTS = [[10 + (7 * i + 13 * j) % 900 for j in range(40 + 17 * i)] for i in range(6)]
 
@@ -90,13 +91,15 @@ def test_requests_under_way_finish_when_the_engine_is_told_to_end(zygote: Zygote
         answers: list[httpx.Response] = []
         body = {"model": SERVED_NAME, "prompt": PROMPTS[0], "max_tokens": 400, "temperature": 0, "ignore_eos": True}
         request = threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{server.url}/v1/completions", json=body, timeout=60))
+            target=lambda: answers.append(
+                httpx.post(f"{server.url}/v1/completions", json=body, timeout=PATIENCE_SECONDS)
+            )
         )
         request.start()
-        until(lambda: server.running() == 1, 10, "the request to run")
+        until(lambda: server.running() == 1, PATIENCE_SECONDS, "the request to run")
         os.kill(server.pid, signal.SIGTERM)
-        request.join(60)
-        until(lambda: not server.alive, 60, "the engine's end")
+        request.join(PATIENCE_SECONDS)
+        until(lambda: not server.alive, PATIENCE_SECONDS, "the engine's end")
     assert [a.status_code for a in answers] == [200]
     assert answers[0].json()["usage"]["completion_tokens"] == 400
 

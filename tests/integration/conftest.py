@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.apiserver import ApiServer
 from tests.support.fleet import eventually
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.resource import stored
 
 OPERATOR = "operator"
@@ -76,13 +77,15 @@ class World:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.items("events") if event["involvedObject"]["name"] == name]
 
-    def wait_for(self, what: str, seconds: float = 30) -> dict[str, Any]:
+    def wait_for(self, what: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Wait until `kind/name` exists."""
         kind, _, name = what.partition("/")
         found: dict[str, Any] = eventually(what, lambda: self.get(kind, name), seconds)
         return found
 
-    def wait_condition(self, name: str, type_: str, status: str = "True", seconds: float = 30) -> dict[str, Any]:
+    def wait_condition(
+        self, name: str, type_: str, status: str = "True", seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         def met() -> dict[str, Any] | None:
             found = self.condition(name, type_)
             return found if found.get("status") == status else None
@@ -105,7 +108,7 @@ def operator_api() -> Iterator[ApiServer]:
     """An API server that knows the resource and removes what has lost its owner."""
     with ApiServer(users={OPERATOR: ("system:masters",), NARROW: ()}, audit=True, garbage_collection=True) as server:
         server.kubectl("apply", "--server-side", "-f", str(CRD))
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+        server.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(CRD))
         yield server
 
 

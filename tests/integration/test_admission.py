@@ -22,7 +22,7 @@ def api() -> Iterator[ApiServer]:
     """An API server that knows the resource, of this module's own: other tests may install another version."""
     with ApiServer() as server:
         server.kubectl("apply", "-f", str(CRD))
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+        server.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(CRD))
         yield server
 
 

@@ -45,7 +45,7 @@ def early() -> Iterator[World]:
     with ApiServer(users={OPERATOR: ("system:masters",)}, audit=True) as api:
         api.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(older_definition()))
         crd = f"crd/{names.PLURAL}.{names.GROUP}"
-        api.kubectl("wait", "--for=condition=Established", "--timeout=30s", crd)
+        api.kubectl("wait", "--for=condition=Established", "--timeout=120s", crd)
         api.kubectl("create", "namespace", NAMESPACE)
         world = World(api, NAMESPACE)
         apply(world, wish("good"), *(wish(name_of(bad), **bad.spec) for bad in BAD_INPUTS))

@@ -147,7 +147,7 @@ def test_a_name_that_is_taken_is_told_and_not_taken_over(world: World, process: 
     assert "Service" in found["message"]
     assert world.get("service", "demo")["spec"]["ports"][0]["port"] == 80
     world.kubectl("delete", "service", "demo")
-    world.wait_condition("demo", "Stalled", "False", seconds=60)
+    world.wait_condition("demo", "Stalled", "False")
     assert world.get("service", "demo")["spec"]["ports"][0]["port"] == 8000
 
 
@@ -158,7 +158,7 @@ def test_a_child_that_is_refused_is_told_and_the_rest_is_made(world: World, proc
     assert world.get("service", "demo")
     world.apply("demo", podTemplate={})
     world.wait_for("deployment/demo")
-    world.wait_condition("demo", "Stalled", "False", seconds=60)
+    world.wait_condition("demo", "Stalled", "False")
 
 
 def test_one_bad_resource_disturbs_no_other(world: World, process: OperatorProcess) -> None:
@@ -177,7 +177,6 @@ def test_deleting_the_resource_leaves_nothing(demo: World) -> None:
     eventually(
         "no child is left",
         lambda: not json.loads(demo.kubectl("get", kinds, "-l", selector, "-o", "json"))["items"],
-        60,
     )
 
 
@@ -193,7 +192,7 @@ def test_a_resource_made_anew_under_its_name_starts_from_nothing(demo: World) ->
         owners = [demo.get(*child.split("/")).get("metadata", {}).get("ownerReferences", [{}]) for child in CHILDREN]
         return all([owner.get("uid") for owner in each] == [new] for each in owners)
 
-    eventually("all children belong to the new one", belongs, 60)
+    eventually("all children belong to the new one", belongs)
     assert len(base64.b64decode(token)) >= 32
 
 
@@ -218,7 +217,7 @@ def test_status_counts_pods(demo: World) -> None:
         status = demo.status("demo")
         assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (2, 2, 2)
         assert demo.kubectl("get", "specdep", "demo", "-o", "jsonpath={.status.selector}") == status["selector"]
-        demo.kubectl("wait", "--for=condition=Ready", "specdep/demo", "--timeout=5s")
+        demo.kubectl("wait", "--for=condition=Ready", "specdep/demo", "--timeout=120s")
 
 
 def _command(world: World) -> str:

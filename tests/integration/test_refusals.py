@@ -8,6 +8,7 @@ from specdec.kube.kinds import Name
 from tests.integration.conftest import NARROW, World
 from tests.support.fleet import Fleet, eventually
 from tests.support.operator import in_process
+from tests.support.patience import PATIENCE_SECONDS
 
 
 async def test_a_side_child_that_is_refused_does_not_slow_the_tuner(world: World) -> None:
@@ -19,7 +20,7 @@ async def test_a_side_child_that_is_refused_does_not_slow_the_tuner(world: World
             fleet.follow()
             await life.one_pass(name)
             standing = await life.standing(name)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not standing.unread:  # noqa: ASYNC110 - what is waited for happens in another process
                     await asyncio.sleep(0.01)
             again = await life.one_pass(name)
@@ -92,7 +93,7 @@ def deny_config_maps(world: World) -> None:
             return "no maps here" in str(error)
         return False
 
-    eventually("the policy is in force", denied, 60)
+    eventually("the policy is in force", denied)
 
 
 async def test_a_control_secret_that_is_refused_is_told(world: World) -> None:

@@ -53,7 +53,7 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
     assert "ScheduleChanged" in {event["reason"] for event in world.events("demo")}
 
     fleet.restart(pod)
-    eventually("the restarted engine is told again", lambda: _told(pod.get("/v1/speculation")["schedule"]), 30)
+    eventually("the restarted engine is told again", lambda: _told(pod.get("/v1/speculation")["schedule"]))
     assert schedule["entries"]
 
 

@@ -12,6 +12,7 @@ from loadtests.sequence import open_loop
 from loadtests.stubbed import StubProcess
 from loadtests.summary import summarise
 from tests.loadtests.plans import write_plan
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def free_port() -> int:
@@ -33,7 +34,7 @@ def test_workers_share_the_plan(tmp_path: Path) -> None:
         with StubProcess() as stub:
             options = Options(expect_workers=2, bind_port=port)
             run(plan, [Target("a", stub.url)], tmp_path / "run", options)
-        assert [worker.wait(20) for worker in workers] == [0, 0]
+        assert [worker.wait(PATIENCE_SECONDS) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             worker.kill()

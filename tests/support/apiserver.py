@@ -154,7 +154,7 @@ class ApiServer:
     ) -> "subprocess.CompletedProcess[str]":
         """Run kubectl as `user`; with `check` a failure raises AssertionError with kubectl's own words."""
         command = [str(tools.path("kubectl")), f"--kubeconfig={self.kubeconfig_for(user)}", *arguments]
-        done = subprocess.run(command, input=stdin, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=stdin, check=False, capture_output=True, text=True, timeout=180)
         if check and done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
         return done

@@ -27,10 +27,10 @@ from typing import Any, Final, Self
 from specdec.api import names
 from specdec.engine.target import Target
 from tests.support.apiserver import ApiServer
+from tests.support.patience import PATIENCE_SECONDS
 
 Json = dict[str, Any]
 
-START_LIMIT_SECONDS: Final = 30.0
 SIMULATOR_ROOM: Final = Path(__file__).resolve().parents[2] / "images" / "simulator"
 # Addresses of this process's own: two test runs at once must not share them.
 _addresses = (f"127.{20 + os.getpid() % 200}.{n // 250}.{1 + n % 250}" for n in itertools.count())
@@ -57,13 +57,13 @@ class PodProcess:
     def get(self, path: str) -> Json:
         """JSON of the engine's live endpoint."""
         headers = {"X-Speculation-Authorization": f"Bearer {self.token_file.read_text()}"}
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=60) as answer:
             body: Json = json.load(answer)
         return body
 
     def fault(self, **faults: Any) -> None:
         body = json.dumps(faults).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.url + "/test/faults", body, method="PUT"), timeout=5):
+        with urllib.request.urlopen(urllib.request.Request(self.url + "/test/faults", body, method="PUT"), timeout=60):
             pass
 
 
@@ -186,7 +186,7 @@ class Fleet:
         self.api.kubectl("-n", self.namespace, "patch", kind, name, "--subresource=status", "--type=merge", "-p", patch)
 
 
-def eventually(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(what: str, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """The first true answer of `condition`; AssertionError naming `what` when there is none in time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -222,7 +222,7 @@ def _ready(address: str, restarts: int) -> Json:
 
 
 def _wait_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with urllib.request.urlopen(url, timeout=1) as answer:

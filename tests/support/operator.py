@@ -24,9 +24,9 @@ from specdec.controllers.standing import Standing
 from specdec.kube.client import KubeClient
 from specdec.kube.kinds import WATCHED, Name
 from tests.support.fleet import eventually
+from tests.support.patience import PATIENCE_SECONDS
 
 OPERATOR_ROOM: Final = Path(__file__).resolve().parents[2] / "operator"
-STOP_LIMIT_SECONDS: Final = 20.0
 LOG_SHOWN: Final = 8000
 
 
@@ -45,7 +45,7 @@ class OperatorProcess:
     def metrics(self, name: str) -> list[tuple[str, float]]:
         """The samples whose name and labels begin with `name`; none before the port is open."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return []
@@ -58,7 +58,7 @@ class OperatorProcess:
 
     def healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -71,7 +71,7 @@ class OperatorProcess:
     def stop(self) -> int:
         """As a kubelet stops a pod; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_LIMIT_SECONDS)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _wait_until_leading(running: OperatorProcess) -> None:
             raise AssertionError(f"the operator ended with {running.process.returncode}:\n{running.log.read_text()}")
         return running.leads()
 
-    eventually("the operator leads", leads_or_died, 40)
+    eventually("the operator leads", leads_or_died)
 
 
 @dataclass(slots=True)

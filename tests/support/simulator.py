@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from specdec.engine.target import Target
+from tests.support.patience import PATIENCE_SECONDS
 
 MODEL: Final = "deepseek-ai/DeepSeek-V4-Flash"
 SERVED_NAME: Final = "deepseek-v4-flash"
-START_LIMIT_SECONDS: Final = 30.0
-STOP_LIMIT_SECONDS: Final = 10.0
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 
@@ -62,7 +61,7 @@ class SimulatedEngine:
 
     def faults(self) -> dict[str, Any]:
         """What is broken at the moment."""
-        with urllib.request.urlopen(f"{self.url}/test/faults", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/test/faults", timeout=60) as answer:
             return dict(json.load(answer))
 
     def heal(self) -> None:
@@ -73,7 +72,7 @@ class SimulatedEngine:
         """Ask it to drain and end."""
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds: float = STOP_LIMIT_SECONDS) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit code."""
         return self.process.wait(seconds)
 
@@ -86,7 +85,7 @@ class SimulatedEngine:
 
     def _send(self, method: str, body: bytes | None) -> None:
         request = urllib.request.Request(f"{self.url}/test/faults", data=body, method=method)
-        with urllib.request.urlopen(request, timeout=5):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
 
@@ -122,7 +121,7 @@ def simulators(
         yield tuple(engines)
 
 
-def wait_until_healthy(engine: SimulatedEngine, seconds: float = START_LIMIT_SECONDS) -> None:
+def wait_until_healthy(engine: SimulatedEngine, seconds: float = PATIENCE_SECONDS) -> None:
     """Raises AssertionError with its log when it ends or does not answer in time."""
     deadline = time.monotonic() + seconds
     while not engine.healthy():
@@ -156,7 +155,7 @@ def _start(command: Sequence[str], token: Path, settings: Mapping[str, str], log
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
-    process.wait(STOP_LIMIT_SECONDS)
+    process.wait(PATIENCE_SECONDS)
 
 
 def _free_port() -> int:

@@ -144,7 +144,7 @@ async def test_hanging_pods_hold_up_the_others_for_one_time_limit_at_most() -> N
         return web.Response(body=SMALL)
 
     hung, fine = [f"hung-{n}" for n in range(8)], [f"fine-{n}" for n in range(20)]
-    answers = await scrape(handle, *hung, *fine, limits=ScrapeLimits(timeout_seconds=2, in_flight=8))
+    answers = await scrape(handle, *hung, *fine, limits=ScrapeLimits(timeout_seconds=5, in_flight=8))
     assert [(a.pod, a.reason) for a in answers if isinstance(a, ScrapeFailure)] == [
         (pod, ScrapeReason.TIMED_OUT) for pod in hung
     ]
