@@ -1,4 +1,4 @@
-"""From a run folder to a report: `build_report(folder)`. Needs the extra `specdec[loadtest]`."""
+"""From a run folder to a report: `build_report(folder)`. Needs the extra `loadtest`."""
 
 from loadtests.report.build import Built, Price, build_report
 

@@ -59,6 +59,21 @@ def namespace_of(arguments: argparse.Namespace) -> str:
     return context_namespace(arguments.kubeconfig, arguments.context) or "default"
 
 
+async def named(client: KubeClient, namespace: str | None, name: str) -> list[Json]:
+    """The resources of this name, in every namespace where none is given. Raises NotFound where there is none.
+
+    By a list, which the operator's own account may do, so that this also works by `kubectl exec` in its pods.
+    """
+    from specdec.kube import errors
+    from specdec.kube.kinds import RESOURCE
+
+    pages = client.pages(RESOURCE, namespace)
+    found = [body async for page in pages for body in page.items if body["metadata"]["name"] == name]
+    if not found:
+        raise errors.NotFound(f"no SpeculativeDeployment {name} in {namespace or 'any namespace'}")
+    return found
+
+
 def condition(resource: Json, type_: str) -> Json:
     """A condition of the stored status, empty where there is none."""
     conditions = resource.get("status", {}).get("conditions", [])

@@ -10,7 +10,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from specdec.cli.cluster import Json, add_flags, ask, condition, namespace_of
+from specdec.cli.cluster import Json, add_flags, ask, condition, named, namespace_of
 from specdec.cli.failure import Failure
 
 if TYPE_CHECKING:
@@ -39,16 +39,23 @@ def run(arguments: argparse.Namespace) -> int:
 def explained(stored: Json, config_map: Json | None, now: float) -> list[str]:
     """Lines for people; `config_map` is the resource's checkpoint."""
     from specdec import tuning
+    from specdec.api import names
     from specdec.api.resource import SpeculativeDeployment, parse
     from specdec.controllers.accepting import in_words
-    from specdec.controllers.checkpoint import read
+    from specdec.controllers.checkpoint import CheckpointUnreadable, read
     from specdec.controllers.limits import limits_of
     from specdec.controllers.tick import restored
 
     resource = parse(stored)
     if not isinstance(resource, SpeculativeDeployment):
         raise Failure("; ".join(map(str, resource)))
-    checkpoint = read(config_map)
+    try:
+        checkpoint = read(config_map)
+    except CheckpointUnreadable as error:
+        raise Failure(
+            f"the checkpoint {names.checkpoint(resource.name)} cannot be read: {error}. One of a later version is read "
+            "by a `specdec` of that version; instead of a damaged one the operator learns anew within minutes."
+        ) from error
     if checkpoint.accepted is None:
         return ["the operator has not taken this resource up yet"]
     accepted = checkpoint.accepted
@@ -74,9 +81,9 @@ def explained(stored: Json, config_map: Json | None, now: float) -> list[str]:
 async def _read(client: KubeClient, namespace: str, name: str) -> tuple[Json, Json | None]:
     from specdec.api import names
     from specdec.kube import errors
-    from specdec.kube.kinds import CONFIG_MAP, RESOURCE, Name
+    from specdec.kube.kinds import CONFIG_MAP, Name
 
-    stored = await client.get(RESOURCE, Name(namespace, name))
+    (stored,) = await named(client, namespace, name)
     try:
         return stored, await client.get(CONFIG_MAP, Name(namespace, names.checkpoint(name)))
     except errors.NotFound:

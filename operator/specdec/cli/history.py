@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from specdec.cli.cluster import add_flags, ask, namespace_of
+from specdec.cli.cluster import add_flags, ask, named, namespace_of
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,13 +18,12 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from specdec.kube.kinds import RESOURCE, Name
-
-    at = Name(namespace_of(arguments), arguments.name)
-    entries = ask(arguments, lambda client: client.get(RESOURCE, at)).get("status", {}).get("history", [])
+    namespace = namespace_of(arguments)
+    (found,) = ask(arguments, lambda client: named(client, namespace, arguments.name))
+    entries = found.get("status", {}).get("history", [])
     console = Console()
     if not entries:
-        console.print(f"{at.name} runs with what its spec says; nothing was decided yet")
+        console.print(f"{arguments.name} runs with what its spec says; nothing was decided yet")
         return 0
     table = Table("TIME", "FROM", "TO", "REASON", "PREDICTED", "REALISED", "VERDICT", box=None, pad_edge=False)
     for entry in entries:

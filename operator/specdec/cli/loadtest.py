@@ -153,7 +153,8 @@ def _command(name: str, module: str = "commands") -> Command:
         missing = [needed for needed in _NEEDED if importlib.util.find_spec(needed) is None]
         if missing:
             raise Failure(
-                f"{', '.join(missing)} not installed; load tests are an extra: pip install 'specdec[loadtest]'"
+                f"{', '.join(missing)} not installed; load tests are an extra: pip install '.[loadtest]' "
+                "in a checkout of this project"
             )
         from loadtests import errors
 

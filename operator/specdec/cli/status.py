@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from specdec.cli.cluster import Json, add_flags, ask, condition, namespace_of
+from specdec.cli.cluster import Json, add_flags, ask, condition, named, namespace_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,15 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     console.print(_overview(found))
     if arguments.name:
-        console.print(_conditions(found[0]))
+        for body in found:
+            console.print(_conditions(body))
     return 0
 
 
 async def _read(client: KubeClient, namespace: str | None, name: str | None) -> list[Json]:
-    from specdec.kube.kinds import RESOURCE, Name
+    from specdec.kube.kinds import RESOURCE
 
     if name is not None:
-        return [await client.get(RESOURCE, Name(namespace or "default", name))]
+        return await named(client, namespace, name)
     return [body async for page in client.pages(RESOURCE, namespace) for body in page.items]
 
 

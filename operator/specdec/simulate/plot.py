@@ -23,7 +23,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise PlotError("a plot needs matplotlib; install specdec[loadtest], or leave --plot out") from error
+        raise PlotError(
+            "a plot needs matplotlib; run pip install '.[loadtest]' in a checkout of this project, or leave --plot out"
+        ) from error
     mpl.use("Agg")
     from matplotlib import pyplot
 

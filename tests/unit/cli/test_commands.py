@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +17,8 @@ from specdec.cli.failure import Failure
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.tick import restored, saved
 from specdec.kube import errors
+from specdec.kube.client import KubeClient, Page
+from specdec.kube.kinds import Kind
 from tests.support.resource import resource, stored
 
 NOW = 1_800_000_000.0
@@ -84,7 +87,7 @@ def test_status_as_json_can_be_read_by_programs(
 
 def test_history_shows_promise_and_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    Answers(monkeypatch, tuned())
+    Answers(monkeypatch, [tuned()])
     assert main.main(["history", "demo"]) == 0
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row == ["2026-01-01T00:00:00Z", "7", "5", "BetterSchedule", "+6%", "-", "Pending"]
@@ -101,6 +104,42 @@ def test_explain_says_what_each_k_would_yield() -> None:
 
 def test_explain_before_the_operator_came_by() -> None:
     assert explain.explained(stored("demo"), None, NOW) == ["the operator has not taken this resource up yet"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("{", "cannot be read: Expecting property name", id="damaged"),
+        pytest.param('{"format": 99}', "format 99, this version reads 1. One of a later version", id="newer"),
+    ],
+)
+def test_explain_tells_of_a_checkpoint_that_it_cannot_read(text: str, said: str) -> None:
+    with pytest.raises(Failure, match=said):
+        explain.explained(stored("demo"), {"data": {"checkpoint.json": text}}, NOW)
+
+
+class Lists:
+    """A cluster with these resources, in pages of one."""
+
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self._bodies = bodies
+
+    async def pages(self, _kind: Kind, namespace: str | None = None) -> AsyncIterator[Page]:
+        for body in self._bodies:
+            if namespace in (None, body["metadata"]["namespace"]):
+                yield Page([body], "1")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "found"), [(None, ["default", "other"]), ("other", ["other"]), ("default", ["default"])]
+)
+async def test_a_name_is_looked_for_in_one_namespace_or_in_all(namespace: str | None, found: list[str]) -> None:
+    elsewhere = {**tuned(), "metadata": {**tuned()["metadata"], "namespace": "other"}}
+    client = cast("KubeClient", Lists(stored("first"), tuned(), elsewhere))
+    bodies = await cluster.named(client, namespace, "demo")
+    assert [body["metadata"]["namespace"] for body in bodies] == found
+    with pytest.raises(errors.NotFound, match=f"no SpeculativeDeployment gone in {namespace or 'any namespace'}"):
+        await cluster.named(client, namespace, "gone")
 
 
 @pytest.mark.parametrize(("word", "said"), [("pause", "paused"), ("resume", "resumed")])

@@ -16,7 +16,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr(importlib.util, "find_spec", without_locust)
     assert main(["loadtest", "report", "/nowhere"]) == 1
-    assert "specdec[loadtest]" in capsys.readouterr().err
+    assert "pip install '.[loadtest]' in a checkout" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_run_is_one_line(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
