@@ -122,7 +122,9 @@ images-load: setup ## Build them and import them into each node of the test clus
 	@$(PY) -m tests.cluster load $(IMAGES)
 
 .PHONY: test-kind
+KIND_CLUSTER ?= specdec-kind
 test-kind: export CLUSTER = kind
+test-kind: export NAME = $(KIND_CLUSTER)
 test-kind: setup ## Start a kind cluster, run the smoke part of the end-to-end tests on it, end it
 	@trap '$(PY) -m tests.cluster down' EXIT; \
 	KUBECONFIG=$$($(PY) -m tests.cluster up); export KUBECONFIG; \
