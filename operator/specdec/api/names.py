@@ -42,7 +42,6 @@ CONTAINER: Final = "engine"
 HTTP_PORT: Final = 8000
 HTTP_PORT_NAME: Final = "http"
 
-ENV_PREFIX_SIMULATOR: Final = "SPECDEC_SIM_"
 ENV_CONTROL_TOKEN_FILE: Final = "SPECDEC_CONTROL_TOKEN_FILE"
 CONTROL_TOKEN_KEY: Final = "token"
 CONTROL_TOKEN_DIR: Final = "/var/run/specdec/control"
