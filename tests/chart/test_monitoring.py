@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from charts.reference import grafana
 from specdec import tuning
 from specdec.api.conditions import Condition, Reason, Truth
-from specdec.controllers.metrics import Metrics
 from tests.chart.rendering import CHART, HelmError, render
+from tests.support import operator_metrics
 
 REPOSITORY = CHART.parents[1]
 PAGE = REPOSITORY / "tests" / "contract" / "pages" / "vllm-0.33.0-dflash-synthetic-live-k.txt"
@@ -49,7 +49,8 @@ EXPRESSIONS = [pytest.param(rule["expr"], id=rule["alert"]) for rule in alerts()
 @functools.cache
 def exported() -> dict[str, frozenset[str]]:
     """Series -> labels: vLLM's from a recorded page, the plugin's from its contract, the operator's from itself."""
-    return {**_vllm(), **_plugin(), **_operator()}
+    operator = {name: labels | SCRAPED for name, labels in operator_metrics.exported().items()}
+    return {**_vllm(), **_plugin(), **operator}
 
 
 def _vllm() -> dict[str, frozenset[str]]:
@@ -66,16 +67,6 @@ def _plugin() -> dict[str, frozenset[str]]:
     names = re.findall(r"`(specdec:\w+_total)(?:\{(\w+)\})?`", text)
     cell = frozenset({"model_name", "engine", "k", "batch", "phase"}) | SCRAPED
     return {name: cell | frozenset(filter(None, [more])) for name, more in names}
-
-
-def _operator() -> dict[str, frozenset[str]]:
-    metrics = Metrics()
-    found: dict[str, frozenset[str]] = {}
-    for collector, names in metrics.registry._collector_to_names.items():
-        labels = frozenset(getattr(collector, "_labelnames", ())) | SCRAPED
-        for name in names:
-            found[name] = labels | {"le"} if name.endswith("_bucket") else labels
-    return found
 
 
 def nodes(expression: Any) -> Iterator[Any]:

@@ -46,10 +46,14 @@ class Conditions(Collector):
         with self._lock:
             self._stands.clear()
 
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """What it is, without its series."""
+        labels = (*OF_RESOURCE, "type", "status", "reason")
+        yield GaugeMetricFamily(f"{PREFIX}_condition", "1 for each condition as it stands.", labels=labels)
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Called from the thread that answers for the metrics."""
-        labels = (*OF_RESOURCE, "type", "status", "reason")
-        family = GaugeMetricFamily(f"{PREFIX}_condition", "1 for each condition as it stands.", labels=labels)
+        (family,) = self.describe()
         with self._lock:
             stands = list(self._stands.items())
         for name, words in stands:
