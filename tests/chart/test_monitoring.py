@@ -87,7 +87,7 @@ def test_the_recorded_page_is_readable() -> None:
     assert len(_vllm()) > 50
     assert list(text_string_to_metric_families(PAGE.read_text()))
     assert len(_plugin()) == 8
-    assert "specdec_operator_leading" in _operator()
+    assert "specdec_operator_leading" in exported()
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
