@@ -31,7 +31,7 @@ def findings(standing: Standing, summary: tuning.Summary | None) -> dict[Conditi
     found = {
         Condition.METRICS_AVAILABLE: _metrics(standing.seen),
         Condition.SPECULATION_ACTIVE: _active(standing.checkpoint, summary, standing.known),
-        Condition.SPECULATION_BENEFICIAL: _beneficial(standing.checkpoint, summary),
+        Condition.SPECULATION_BENEFICIAL: _beneficial(standing, summary),
         Condition.TUNED: _untold(standing.untold) or _tuned(standing.answer),
         Condition.TRIAL_IN_PROGRESS: _trial(standing.checkpoint, standing.answer),
     }
@@ -66,18 +66,30 @@ def _active(checkpoint: Checkpoint, summary: tuning.Summary | None, known: Mappi
     return Finding(Truth.TRUE, "Drafting", "the engines draft and verify" + told)
 
 
-def _beneficial(checkpoint: Checkpoint, summary: tuning.Summary | None) -> Finding | None:
-    if summary is None or summary.gain_over_untuned is None or checkpoint.asked_start_k is None:
+def _beneficial(standing: Standing, summary: tuning.Summary | None) -> Finding | None:
+    asked = standing.checkpoint.asked_start_k
+    if summary is None or summary.gain_over_untuned is None or asked is None:
         return None
     gain = summary.gain_over_untuned
-    untuned = f"the untuned K of {checkpoint.asked_start_k}"
+    untuned = f"the untuned K of {asked}"
     estimate = f"estimated {gain.mean_percent:+.0f} % tokens per second over {untuned}"
     interval = f"(90 % interval {gain.lower_percent:+.0f} to {gain.upper_percent:+.0f} %)"
     if gain.upper_percent < 0:
-        return Finding(Truth.FALSE, "SlowerThanUntuned", f"{estimate} {interval}; it will be taken back")
+        return Finding(Truth.FALSE, "SlowerThanUntuned", f"{estimate} {interval}; {_what_follows(standing.limits)}")
     if gain.lower_percent > 0:
         return Finding(Truth.TRUE, "FasterThanUntuned", f"{estimate} {interval}")
     return Finding(Truth.TRUE, "AsFastAsUntuned", f"{estimate} {interval}")
+
+
+def _what_follows(limits: tuning.Limits) -> str:
+    """What becomes of a K that loses."""
+    if limits.paused:
+        return "spec.paused keeps it: resume, and the tuner acts"
+    if limits.mode is not tuning.Mode.AUTO:
+        return f"spec.tuning.mode {limits.mode.value} keeps it: Auto lets the tuner act, Off goes back to the untuned K"
+    if limits.switching is tuning.Switching.LIVE:
+        return "the tuner takes it back, or finds a better one"
+    return "a restart would change it: the condition Tuned says whether one is allowed"
 
 
 def _untold(untold: Mapping[str, EngineError]) -> Finding | None:

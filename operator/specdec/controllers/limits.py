@@ -18,7 +18,8 @@ from specdec.desired import grace_period_seconds
 MISSED_SCRAPES: Final = 4
 # Of a start-up schedule: more than this lose less than they take to read.
 MOST_TIERS: Final = 6
-# Before the first restart was timed: what public reports say of these weights on H200 nodes.
+# An estimate from public reports of these weights on H200 nodes. No restart is timed here: a pod tells when it was
+# last made ready, not when first.
 ESTIMATED_RESTART_SECONDS: Final = 480.0
 
 

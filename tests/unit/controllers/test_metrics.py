@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from specdec import tuning
-from specdec.api.schedule import constant
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.metrics import Metrics
 from specdec.kube.kinds import Name
+from tests.support.summary import summary
 
 NAME = Name("team-a", "demo")
 CONDITION = "specdec_operator_condition"
@@ -45,12 +43,6 @@ def test_a_resource_that_is_gone_or_has_no_status_shows_nothing() -> None:
     metrics.stands(NAME, {"spec": {}})
     metrics.stands(NAME, None)
     assert not shown(metrics)
-
-
-def summary(**known: Any) -> tuning.Summary:
-    """Nothing but what is named is known."""
-    fields = dict.fromkeys((field.name for field in dataclasses.fields(tuning.Summary)), None)
-    return tuning.Summary(**{**fields, "schedule": constant(7, 64), **known})
 
 
 def series(metrics: Metrics, name: str = "") -> dict[tuple[str, ...], float]:

@@ -25,6 +25,7 @@ from specdec.engine.speculation import Speculation
 from specdec.tuning.samples import Sample, StockCounters
 from tests.support.clock import in_no_time
 from tests.support.resource import resource
+from tests.support.summary import summary
 
 NOBODY = cast(Any, None)
 NO_COUNTERS = StockCounters(None, None, None, (), None, None, None, None, None, None, None, None, None, None, None)
@@ -204,3 +205,19 @@ def said(of: Standing) -> tuple[str, str]:
     """Reasons of the conditions that the last report gave."""
     found = of.report.findings
     return found[Condition.METRICS_AVAILABLE].reason, found[Condition.TUNED].reason
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        pytest.param(tuning.Limits(switching=tuning.Switching.LIVE), "takes it back", id="Auto"),
+        pytest.param(tuning.Limits(switching=tuning.Switching.RESTART), "restart", id="Auto, by restart"),
+        pytest.param(tuning.Limits(mode=tuning.Mode.RECOMMEND), "Auto lets the tuner act", id="Recommend"),
+        pytest.param(tuning.Limits(paused=True), "resume", id="paused"),
+    ],
+)
+def test_what_is_promised_of_a_k_that_loses_is_what_the_mode_allows(limits: tuning.Limits, words: str) -> None:
+    losing = summary(gain_over_untuned=tuning.Gain(-5.0, -8.0, -2.0))
+    found = findings(standing(limits=limits), losing)[Condition.SPECULATION_BENEFICIAL]
+    assert (found.truth, found.reason) == (Truth.FALSE, "SlowerThanUntuned")
+    assert words in found.message
