@@ -35,6 +35,8 @@ GPU_RESOURCE: Final = "nvidia.com/gpu"
 ANNOTATION_RESTART: Final = f"{GROUP}/restart"
 # On every child: digest of the manifest as rendered, so that an unchanged child is not written again.
 ANNOTATION_DIGEST: Final = f"{GROUP}/manifest-digest"
+# On the Deployment: what its pod template was rendered from, in case that the checkpoint is lost.
+ANNOTATION_INPUTS: Final = f"{GROUP}/rendered-from"
 # On pods, for humans: the start value of their engine.
 ANNOTATION_START_K: Final = f"{GROUP}/start-num-speculative-tokens"
 
@@ -55,6 +57,8 @@ TARGET_DIR: Final = "/models/target"
 SPECULATOR_DIR: Final = "/models/speculator"
 
 CHECKPOINT_KEY: Final = "checkpoint.json"
+# What stood there when it could not be read.
+UNREADABLE_KEY: Final = "unreadable-checkpoint"
 
 
 class Role(StrEnum):

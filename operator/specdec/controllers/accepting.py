@@ -36,7 +36,7 @@ def amended(
     a checkpoint; nothing is chosen for those.
     """
     spec = resource.spec
-    asked, how = spec.speculator.num_speculative_tokens, _way(resource)
+    asked, how = spec.speculator.num_speculative_tokens, way(resource)
     accepted = checkpoint.accepted
     if accepted is None:
         started = First(constant(asked, spec.engine.max_num_seqs)) if pods_made else first(resource)
@@ -184,7 +184,8 @@ def _first(checkpoint: Checkpoint, how: Switching, asked: int, started: First, n
     return begun.remember(Entry(at=now, before=str(asked), after=in_words(accepted), reason="FirstSchedule"))
 
 
-def _way(resource: SpeculativeDeployment) -> Switching:
+def way(resource: SpeculativeDeployment) -> Switching:
+    """How K reaches engines that were never tuned."""
     return "Live" if resource.spec.live_possible else "Restart"
 
 

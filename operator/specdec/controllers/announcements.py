@@ -9,6 +9,7 @@ from specdec import tuning
 from specdec.api.conditions import EventReason
 from specdec.api.decision import AcceptedDecision, RestartTrial
 from specdec.api.event import Event
+from specdec.api.names import UNREADABLE_KEY
 from specdec.api.resource import SpeculativeDeployment
 from specdec.controllers.accepting import in_words, trial_in_words, trial_objection
 from specdec.controllers.checkpoint import Checkpoint, Entry
@@ -103,7 +104,8 @@ def spec_changed_k(entry: Entry) -> Event:
 
 
 def checkpoint_unreadable(why: str) -> Event:
-    return Event("Warning", "CheckpointUnreadable", f"learning begins anew: {why}")
+    kept = f"its text is kept under {UNREADABLE_KEY} in the ConfigMap"
+    return Event("Warning", "CheckpointUnreadable", f"learning begins anew, pods stay as they are; {kept}: {why}")
 
 
 def _restart(resource: SpeculativeDeployment, before: Checkpoint, after: Checkpoint) -> RestartReason | None:

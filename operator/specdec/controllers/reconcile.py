@@ -14,7 +14,7 @@ from specdec.api.manifest import Manifest
 from specdec.api.resource import SpeculativeDeployment, parse
 from specdec.controllers import announcements
 from specdec.controllers.accepting import amended
-from specdec.controllers.checkpoint import Checkpoint, CheckpointUnreadable
+from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.children import Children
 from specdec.controllers.difference import Difference, Write, difference
 from specdec.controllers.loops import Again
@@ -99,12 +99,9 @@ class Reconciler:
             return known
         if known is not None:
             self.forget(name)
-        try:
-            checkpoint = self.records.stored(resource, seen)
-        except CheckpointUnreadable as error:
-            checkpoint = Checkpoint()
-            assert seen.resource is not None
-            await self.statuses.tell(seen.resource, [announcements.checkpoint_unreadable(str(error))])
+        checkpoint, unreadable = self.records.stored(resource, seen)
+        if unreadable is not None and seen.resource is not None:
+            await self.statuses.tell(seen.resource, [announcements.checkpoint_unreadable(unreadable)])
         self._standings[name] = Standing(resource.metadata.uid, checkpoint)
         return self._standings[name]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from specdec.api import names
-from specdec.api.manifest import Json, Manifest
+from specdec.api.decision import Rendered
+from specdec.api.manifest import Manifest
 from specdec.api.names import Role
 from specdec.api.resource import SpeculativeDeployment
 from specdec.desired.metadata import child
@@ -16,8 +18,8 @@ REVISIONS_KEPT: Final = 2
 PROGRESS_MARGIN_SECONDS: Final = 600
 
 
-def deployment(resource: SpeculativeDeployment, role: Role, replicas: int, template: Json) -> Manifest:
-    """The Deployment of `role` with `replicas` pods of `template`."""
+def deployment(resource: SpeculativeDeployment, role: Role, replicas: int, rendered: Rendered) -> Manifest:
+    """The Deployment of `role` with `replicas` pods of the template that was `rendered`."""
     spec = resource.spec
     deadline = spec.engine.startup_timeout_seconds + grace_period_seconds(spec.engine) + PROGRESS_MARGIN_SECONDS
     rolling = {"maxUnavailable": spec.rollout.max_unavailable, "maxSurge": spec.rollout.max_surge}
@@ -28,7 +30,10 @@ def deployment(resource: SpeculativeDeployment, role: Role, replicas: int, templ
         "progressDeadlineSeconds": deadline,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
         "selector": {"matchLabels": {**names.selector(resource.name), names.LABEL_ROLE: role.value}},
-        "template": template,
+        "template": rendered.template,
     }
     name = names.deployment(resource.name, role)
-    return child(resource, ("apps/v1", "Deployment"), name, {"spec": content}, {names.LABEL_ROLE: role.value})
+    noted = {names.ANNOTATION_INPUTS: json.dumps(rendered.inputs, sort_keys=True, separators=(",", ":"))}
+    labels = {names.LABEL_ROLE: role.value}
+    kind = ("apps/v1", "Deployment")
+    return child(resource, kind, name, {"spec": content}, extra_labels=labels, annotations=noted)

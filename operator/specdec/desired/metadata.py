@@ -39,7 +39,9 @@ def child(
     kind: tuple[str, str],
     name: str,
     content: Json,
+    *,
     extra_labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
 ) -> Manifest:
     """A child of `resource`.
 
@@ -53,10 +55,11 @@ def child(
             "namespace": resource.namespace,
             "labels": labels(resource) | (extra_labels or {}),
             "ownerReferences": [owner_reference(resource)],
+            **({"annotations": annotations} if annotations else {}),
         },
         **content,
     }
-    body["metadata"]["annotations"] = {names.ANNOTATION_DIGEST: digest(body)}
+    body["metadata"]["annotations"] = {names.ANNOTATION_DIGEST: digest(body), **(annotations or {})}
     return Manifest(body)
 
 

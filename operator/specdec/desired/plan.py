@@ -80,4 +80,4 @@ def _deployments(resource: SpeculativeDeployment, pinned: AcceptedDecision) -> I
     )
     for role, replicas, rendered in parts:
         if rendered:
-            yield deployment(resource, role, replicas, rendered.template)
+            yield deployment(resource, role, replicas, rendered)
