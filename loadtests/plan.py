@@ -99,6 +99,11 @@ class Objectives(Strict):
     tpot_ms: PositiveFloat | None = None
     e2el_ms: PositiveFloat | None = None
 
+    def met_by(self, *, ttft_ms: float | None, tpot_ms: float | None, e2el_ms: float | None) -> bool:
+        """Whether a request that succeeded with these times meets each threshold; None (one token has no TPOT) does."""
+        pairs = ((ttft_ms, self.ttft_ms), (tpot_ms, self.tpot_ms), (e2el_ms, self.e2el_ms))
+        return all(limit is None or value is None or value <= limit for value, limit in pairs)
+
 
 class Plan(Strict):
     """A run: what is sent when, the same for every target.
@@ -130,10 +135,9 @@ class Plan(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Plan:
-        known = {*BUILT_IN, *self.scenarios}
         for phase in self.phases:
-            if strangers := sorted(set(phase.mix) - known):
-                raise ValueError(f"phase {phase.name!r} mixes {strangers}; known scenarios: {', '.join(sorted(known))}")
+            if strangers := sorted(name for name in phase.mix if not self.knows(name)):
+                raise ValueError(f"phase {phase.name!r} mixes {strangers}; known scenarios: {', '.join(self.known)}")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError("phase names must differ from each other: results are grouped by them")
@@ -145,6 +149,14 @@ class Plan(Strict):
     def seconds(self) -> float:
         """Length of all phases together."""
         return sum(phase.seconds for phase in self.phases)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Names of all scenarios, in order."""
+        return tuple(sorted({*BUILT_IN, *self.scenarios}))
+
+    def knows(self, name: str) -> bool:
+        return name in self.scenarios or name in BUILT_IN
 
     def scenario(self, name: str) -> Scenario:
         """The plan's own scenario of that name, else the built-in one."""
@@ -188,9 +200,16 @@ def parse_plan(content: dict[str, Any], folder: Path, origin: str = "plan") -> P
     try:
         plan = Plan.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in e['loc']) or 'plan'}: {e['msg']}" for e in error.errors()]
-        raise PlanError(f"{origin} is not a plan:\n" + "\n".join(lines)) from error
+        raise PlanError(f"{origin} is not a plan:\n" + "\n".join(_mistakes(error))) from error
     return plan.model_copy(update={"phases": tuple(_anchored(phase, folder) for phase in plan.phases)})
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    """One line each; a field whose parts are wrong is not named again for what that makes of itself."""
+    found = error.errors()
+    own = [e for e in found if not any(e["loc"] == other["loc"][: len(e["loc"])] for other in found if other is not e)]
+    said = [(".".join(map(str, e["loc"])) or "plan", e["msg"].removeprefix("Value error, ")) for e in own]
+    return [f"  {place}: {message}" for place, message in said]
 
 
 def _anchored(phase: Phase, folder: Path) -> Phase:

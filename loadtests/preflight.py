@@ -6,6 +6,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -28,19 +29,30 @@ class Access:
     insecure: bool = False
 
     def client(self) -> httpx.Client:
+        """Raises TargetError when the authority's certificate cannot be read."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         return httpx.Client(headers=headers, timeout=REQUEST_SECONDS, verify=self._trust())
 
     def _trust(self) -> ssl.SSLContext | bool:
         if self.insecure:
             return False
-        return ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
+        try:
+            return ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
+        except OSError as error:
+            raise TargetError(f"cannot use --ca-file {self.ca_file}: {error.strerror or error}") from error
 
 
 def base_url(url: str) -> str:
     """`http://host:port`, without the `/v1` that users copy from other tools. Raises TargetError."""
     if not url.startswith(("http://", "https://")):
         raise TargetError(f"{url!r} is not a URL: it must begin with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        wrong = "it names no host" if not parts.hostname else "its port is 0" if parts.port == 0 else ""
+    except ValueError as error:
+        wrong = str(error)
+    if wrong:
+        raise TargetError(f"{url!r} is not a URL: {wrong}")
     return url.rstrip("/").removesuffix("/v1")
 
 

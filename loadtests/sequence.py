@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from loadtests.plan import Phase, Plan
+from loadtests.plan import Phase, Plan, PlanError
 from loadtests.shapes import arrivals, rate_of
 from loadtests.trace import read_trace
 
@@ -27,7 +27,7 @@ class PlannedRequest:
 
 
 def open_loop(plan: Plan) -> tuple[PlannedRequest, ...]:
-    """All requests that arrive by the clock, in order of arrival."""
+    """All requests that arrive by the clock, in order. Raises PlanError for a trace that cannot be replayed."""
     return tuple(
         request
         for index, (start, phase) in enumerate(zip(plan.starts(), plan.phases, strict=True))
@@ -80,6 +80,11 @@ def _replayed(plan: Plan, index: int, start: float, phase: Phase) -> Iterator[Pl
         at = line.arrival_seconds / replay.speed
         if at >= phase.seconds:
             return
+        if not plan.knows(line.domain):
+            raise PlanError(
+                f"{replay.file}, request {number + 1}: domain {line.domain!r} is no scenario of the plan; add it under "
+                f"'scenarios', or name one of {', '.join(plan.known)}"
+            )
         yield PlannedRequest(
             key=f"{index}-{number}",
             at_seconds=start + at,

@@ -27,7 +27,10 @@ MODEL: Final = "stub"
 UNLIMITED: Final = 1_000_000
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _TLS_HELLO: Final = b"\x16"
-FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage", "each")
+_WEBSITE: Final = b"<html><body>Welcome</body></html>"
+FAULTS: Final = ("", "401", "404", "500", "close", "error", "html", "no-usage", "hang", "garbage")
+# all of FAULTS in turn; and what concerns every route: a key that is not known, and a web page instead of the API
+CHOICES: Final = (*FAULTS, "each", "locked", "website")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Latencies:
 
 @dataclass(slots=True)
 class Stub:
-    """fault: how each request goes wrong, '' for not at all, 'each' for all ways in turn.
+    """fault: how each request goes wrong, one of CHOICES, '' for not at all.
     seats: how many requests are served at once. stamps: one per request that was answered to its end.
     """
 
@@ -53,7 +56,7 @@ class Stub:
     fault: str = ""
     seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNLIMITED))
     stamps: list[dict[str, Any]] = field(default_factory=list)
-    turns: Iterator[str] = field(default_factory=lambda: cycle(FAULTS[:-1]))
+    turns: Iterator[str] = field(default_factory=lambda: cycle(FAULTS))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, any number of requests after each other."""
@@ -83,12 +86,16 @@ class Stub:
         fault = next(self.turns) if self.fault == "each" else self.fault
         if path == "/stamps":
             _whole(writer, 200, self.stamps)
+        elif fault == "locked":
+            _whole(writer, 401, {"error": "Unauthorized"})
+        elif fault == "website":
+            _raw(writer, 200, _WEBSITE, "text/html")
         elif path == "/v1/models":
             _whole(writer, 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
         elif path != "/v1/models" and fault in {"401", "404", "500"}:
             _whole(writer, int(fault), {"error": {"message": f"as told: {fault}"}})
         elif fault == "html":
-            _raw(writer, 200, b"<html><body>Welcome to nginx</body></html>", "text/html")
+            _raw(writer, 200, _WEBSITE, "text/html")
         elif fault == "hang":
             await asyncio.sleep(3600)
         elif path in {"/v1/chat/completions", "/v1/completions"}:
@@ -170,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--step-ms", type=float, default=20.0)
     parser.add_argument("--tokens-per-step", type=int, default=1)
     parser.add_argument("--seats", type=int, default=UNLIMITED, help="requests served at once; others wait")
-    parser.add_argument("--fault", choices=FAULTS, default="")
+    parser.add_argument("--fault", choices=CHOICES, default="")
     given = parser.parse_args(arguments)
     ask_for_priority()  # what it promises should not depend on its neighbours
     latencies = Latencies(given.ttft_ms, given.ttft_spread, given.step_ms, given.tokens_per_step)

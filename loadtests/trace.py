@@ -2,7 +2,7 @@
 
 | column | unit | aliases |
 |---|---|---|
-| `arrival_seconds` | since the first request | `timestamp`, `TIMESTAMP`, `timestamp_ms` (milliseconds) |
+| `arrival_seconds` | since the first request | `Timestamp`, `TIMESTAMP` (or a date); `timestamp`, `timestamp_ms`: ms |
 | `prompt_tokens` | tokens | `ContextTokens`, `Request tokens`, `input_length` |
 | `output_tokens` | tokens | `GeneratedTokens`, `Response tokens`, `output_length` |
 | `domain` | a scenario's name, optional (`chat`) | |
@@ -22,7 +22,14 @@ from typing import Final
 
 from loadtests.plan import PlanError
 
-_ARRIVAL: Final = {"arrival_seconds": 1.0, "timestamp_ms": 0.001, "timestamp": 1.0, "Timestamp": 1.0, "TIMESTAMP": 1.0}
+# seconds per unit of the column; Mooncake's `timestamp` counts milliseconds
+_ARRIVAL: Final = {
+    "arrival_seconds": 1.0,
+    "timestamp": 0.001,
+    "timestamp_ms": 0.001,
+    "Timestamp": 1.0,
+    "TIMESTAMP": 1.0,
+}
 _PROMPT: Final = ("prompt_tokens", "ContextTokens", "Request tokens", "input_length")
 _OUTPUT: Final = ("output_tokens", "GeneratedTokens", "Response tokens", "output_length")
 

@@ -51,16 +51,33 @@ def test_a_trace_is_replayed_at_its_own_pace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.jsonl", '{"timestamp_ms": 500, "input_length": 7, "output_length": 3}\n'),
-        ("b.csv", "arrival_seconds,prompt_tokens,output_tokens,domain\n0.5,7,3,chat\n"),
-        ("c.csv", "Timestamp,Model,Request tokens,Response tokens\n0.5,GPT-4,7,3\n"),
+        (
+            "mooncake.jsonl",
+            '{"timestamp": 500, "input_length": 1, "output_length": 1}\n'
+            '{"timestamp": 750, "input_length": 7, "output_length": 3}\n',
+        ),
+        ("ours.csv", "arrival_seconds,prompt_tokens,output_tokens,domain\n0.5,1,1,chat\n0.75,7,3,chat\n"),
+        ("burstgpt.csv", "Timestamp,Model,Request tokens,Response tokens\n0.5,GPT-4,1,1\n0.75,GPT-4,7,3\n"),
+        (
+            "azure.csv",
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.5,1,1\n2024-05-10 00:00:00.75,7,3\n",
+        ),
     ],
 )
 def test_public_traces_are_understood(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)
-    (only,) = read_trace(path)
-    assert (only.arrival_seconds, only.prompt_tokens, only.output_tokens, only.domain) == (0.0, 7, 3, "chat")
+    first, second = read_trace(path)
+    assert first.arrival_seconds == 0.0
+    assert second.arrival_seconds == pytest.approx(0.25)
+    assert (second.prompt_tokens, second.output_tokens, second.domain) == (7, 3, "chat")
+
+
+def test_a_trace_of_unknown_domains_is_refused_before_any_load(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("arrival_seconds,prompt_tokens,output_tokens,domain\n0,1,1,chat\n1,1,1,poetry\n")
+    with pytest.raises(PlanError, match=r"request 2: domain 'poetry' is no scenario.*agent, chat"):
+        open_loop(plan({"load": {"replay": {"file": str(path)}}}))
 
 
 @pytest.mark.parametrize(
