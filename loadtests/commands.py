@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from loadtests.console import LiveProgress, print_comparisons, print_findings, p
 from loadtests.plan import Plan, load_plan
 from loadtests.preflight import TargetError
 from loadtests.records import Target
+from loadtests.resource import Resource
 from loadtests.run import Options, run
 from loadtests.summary import LATE_SHARE, Summary, summarise, write_summary
 from loadtests.verdict import Condition, compare, judge, parse_condition
@@ -33,6 +35,11 @@ FAILED: Final = 3
 NO_VERDICT: Final = 4
 ALL_FAILED: Final = 5
 INTERRUPTED: Final = 130
+
+
+def end_as_by_ctrl_c() -> None:
+    """Being told to end (a Job that is deleted, a timeout) keeps what was recorded and puts back what was switched."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def terminal() -> Console:
@@ -62,11 +69,16 @@ def options_of(arguments: argparse.Namespace) -> Options:
         wait_ready_seconds=arguments.wait_ready,
         expect_workers=arguments.expect_workers,
         bind_port=arguments.bind_port,
+        resources={
+            target: Resource(name, arguments.namespace, arguments.kubeconfig)
+            for target, name in (_named(text, "--watch") for text in arguments.watch)
+        },
     )
 
 
 def run_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest run`."""
+    end_as_by_ctrl_c()
     console = terminal()
     conditions = [parse_condition(text) for text in arguments.fail_if]  # a typo should not cost a whole run
     other = summarise(arguments.against) if arguments.against else None
@@ -87,12 +99,16 @@ def run_command(arguments: argparse.Namespace) -> int:
 
 def report_command(arguments: argparse.Namespace) -> int:
     """`specdec loadtest report`."""
-    from loadtests.report import Price, build_report
+    from loadtests.peak import RESULT
+    from loadtests.report import Price, build_peak_report, build_report
 
     price = None
     if arguments.gpu_hour_price is not None:
         price = Price(arguments.gpu_hour_price, arguments.gpus, arguments.currency)
-    print(f"report: {build_report(arguments.out, price).html}")
+    if (arguments.out / RESULT).exists():
+        print(f"report: {build_peak_report(arguments.out).html}")
+    else:
+        print(f"report: {build_report(arguments.out, price).html}")
     return PASSED
 
 
@@ -160,9 +176,10 @@ def judged(summary: Summary, other: Summary | None, conditions: list[Condition],
 
 
 def _named(text: str, option: str) -> tuple[str, str]:
+    form = "TARGET=NAME" if option == "--watch" else "NAME=URL, for example auto=http://localhost:8000"
     name, equals, url = text.partition("=")
     if not equals or not name or not url:
-        raise TargetError(f"{option} {text!r} must be NAME=URL, for example auto=http://localhost:8000")
+        raise TargetError(f"{option} {text!r} must be {form}")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise TargetError(
             f"{option} {text!r}: use letters, digits, '.', '-' and '_' for the name; it becomes a file name"

@@ -62,7 +62,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     table = Table(title=summary.info.name)
     for column in ("target", "phase"):
         table.add_column(column)
-    for column in ("requests", "failed", "tok/s", "TPOT ms", "TTFT p95", "good", "gain"):
+    for column in ("requests", "failed", "tok/s", "TPOT ms", "TTFT p95", "good", "TPOT saved"):
         table.add_column(column, justify="right")
     for name, target in summary.targets.items():
         gains = summary.gains.get(name, {})
@@ -102,7 +102,7 @@ def _cells(group: Group) -> tuple[str, ...]:
     return (
         str(group.requests),
         str(group.failures),
-        f"{group.tokens_per_second:.0f}",
+        f"{group.tokens_per_second.value:.0f}",
         f"{group.tpot_ms.value:.2f}" if group.tpot_ms else "-",
         f"{ttft.value:.0f}" if ttft else "-",
         f"{100 * good.value:.0f} %" if good else "-",

@@ -21,23 +21,8 @@ class Metric:
     of: Callable[[Group], Estimate | None]
 
 
-def _failed_percent(group: Group) -> Estimate | None:
-    return Estimate(100.0 * group.failures / group.requests) if group.requests else None
-
-
-def _good_percent(group: Group) -> Estimate | None:
-    return _scaled(group.good_share, 100.0)
-
-
-def _goodput(group: Group) -> Estimate | None:
-    return _scaled(group.good_share, group.requests_per_second)
-
-
-def _scaled(estimate: Estimate | None, factor: float) -> Estimate | None:
-    if estimate is None:
-        return None
-    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
-    return Estimate(estimate.value * factor, low, high)
+def _percent(share: Estimate | None) -> Estimate | None:
+    return None if share is None else share.scaled(100.0)
 
 
 def _percentile(name: str, percent: int) -> Metric:
@@ -52,10 +37,11 @@ def _percentile(name: str, percent: int) -> Metric:
 
 _PLAIN: Final = (
     Metric("tpot", "TPOT, token-weighted", "ms", True, lambda group: group.tpot_ms),
-    Metric("failed", "failed requests", "%", True, _failed_percent),
-    Metric("good", "requests within targets", "%", False, _good_percent),
-    Metric("goodput", "goodput", "req/s", False, _goodput),
-    Metric("throughput", "output tokens", "tok/s", False, lambda group: Estimate(group.tokens_per_second)),
+    Metric("failed", "failed requests", "%", True, lambda group: _percent(group.failed_share)),
+    Metric("good", "requests within targets", "%", False, lambda group: _percent(group.good_share)),
+    Metric("goodput", "goodput", "req/s", False, lambda group: group.goodput if group.requests else None),
+    Metric("accepted", "tokens per chunk", "", False, lambda group: group.chunk_length),
+    Metric("throughput", "output tokens", "tok/s", False, lambda group: group.tokens_per_second),
 )
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric

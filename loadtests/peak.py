@@ -1,28 +1,24 @@
-"""The highest rate at which a target keeps its promises: doubling until it fails, then halving the gap.
+"""The highest rate at which an arm keeps its promises: doubling until it fails, then halving the gap.
 
-A trial runs the plan's first phase at one rate. It passes when at least `share` of its requests meet every objective;
-failed requests count against it. A trial whose queue only grows is stopped early: more waiting would tell nothing new.
+A trial at a rate (`loadtests.trials`) passes when at least `share` of its requests meet every objective; failed
+requests count against it.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from loadtests.generator.job import Progress
-from loadtests.plan import Load, Plan, PlanError
-from loadtests.records import Target, write_json
-from loadtests.run import EnoughSeen, Options, run
-from loadtests.summary import LATE_SHARE, summarise
+from loadtests.plan import Plan, PlanError
+from loadtests.records import RunFolderError, read_json
+from loadtests.stats import Estimate
+from loadtests.summary import LATE_SHARE
 
-SATURATION_SECONDS: Final = 8
-SATURATION_GROWTH: Final = 1.5
-_LEAST_QUEUE: Final = 16
+FORMAT: Final = "specdec.loadtest.peak/1"
+RESULT: Final = "peak.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +34,41 @@ class Search:
     share: float = 0.95
     trial_seconds: float = 60.0
 
+    def __post_init__(self) -> None:
+        """Raises PlanError."""
+        if not 0 < self.low <= self.high:
+            raise PlanError(f"--low {self.low:g} must be above 0 and at most --high {self.high:g}")
+        if not 0 < self.share <= 1:
+            raise PlanError(f"--share {self.share:g} must be above 0 and at most 1; 0.95 means 95 %")
+        if self.precision <= 0 or self.trial_seconds <= 0:
+            raise PlanError("--precision and --trial-seconds must be above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """saturated: stopped early because the queue kept growing. on_time: whether the generator kept up."""
+    """good_share: 0 to 1, of the requests of the trial as far as it ran. stopped: why it ended early, '' if it did not.
+
+    late_share: of the generator's own actions.
+    """
 
     rate: float
-    good_share: float
+    good_share: Estimate
     passed: bool
-    saturated: bool
-    on_time: bool
+    stopped: str = ""
+    late_share: float = 0.0
+
+    @property
+    def on_time(self) -> bool:
+        return self.late_share <= LATE_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """rate: the highest that passed, None when not even the lowest did; at_limit: the highest allowed rate passed."""
+    """rate: the highest that passed, None when not even the lowest did. beyond: the lowest that failed, if any."""
 
-    target: str
+    name: str
     rate: float | None
-    at_limit: bool
+    beyond: float | None
     trials: tuple[Trial, ...]
 
     @property
@@ -64,112 +76,66 @@ class Peak:
         return all(trial.on_time for trial in self.trials)
 
 
-def search(attempt: Callable[[float], Trial], settings: Search) -> tuple[float | None, bool, tuple[Trial, ...]]:
-    """The search itself. attempt: runs a trial at a rate. Returns the rate, whether it is the limit, and all trials."""
-    trials: list[Trial] = []
+Rates: TypeAlias = Generator[float, bool, tuple[float | None, float | None]]
 
-    def passes(rate: float) -> bool:
-        trials.append(attempt(rate))
-        return trials[-1].passed
 
-    if not passes(settings.low):
-        return None, False, tuple(trials)
+def search(settings: Search) -> Rates:
+    """Yields rates to try and is sent whether each passed; returns the highest that passed and the lowest beyond."""
     good, bad = settings.low, None
+    if not (yield good):
+        return None, good
     while bad is None:
+        if good >= settings.high:
+            return good, None
         rate = min(good * 2, settings.high)
-        if passes(rate):
+        if (yield rate):
             good = rate
-            if rate >= settings.high:
-                return good, True, tuple(trials)
         else:
             bad = rate
     while (bad - good) / good > settings.precision:
         middle = math.sqrt(good * bad)
-        if passes(middle):
+        if (yield middle):
             good = middle
         else:
             bad = middle
-    return good, False, tuple(trials)
+    return good, bad
 
 
-class QueueWatch:
-    """Ends a trial when requests in flight have grown without pause: by half over eight seconds, and to many."""
-
-    def __init__(self) -> None:
-        self._seen: deque[int] = deque(maxlen=SATURATION_SECONDS)
-        self.saturated = False
-        self.late_share = 0.0
-
-    def __call__(self, _target: str, progress: Progress) -> None:
-        """Raises EnoughSeen."""
-        self.late_share = progress.late_share
-        self._seen.append(progress.in_flight)
-        if len(self._seen) < SATURATION_SECONDS:
-            return
-        rising = all(b >= a for a, b in zip(self._seen, list(self._seen)[1:], strict=False))
-        if rising and self._seen[-1] >= max(_LEAST_QUEUE, SATURATION_GROWTH * self._seen[0]):
-            self.saturated = True
-            raise EnoughSeen
-
-
-@dataclass(frozen=True, slots=True)
-class Trials:
-    """Runs the trials of one target, each in a folder of its own below `folder`."""
-
-    plan: Plan
-    target: Target
-    folder: Path
-    options: Options
-    settings: Search
-
-    def attempt(self, rate: float) -> Trial:
-        """One trial at `rate` requests per second."""
-        watch = QueueWatch()
-        folder = self.folder / f"{self.target.name}-{rate:.3f}"
-        shutil.rmtree(folder, ignore_errors=True)
-        plan = trial_plan(self.plan, rate, self.settings.trial_seconds)
-        run(plan, [self.target], folder, replace(self.options, baseline=None), on_progress=watch)
-        share = summarise(folder).targets[self.target.name].overall.good_share
-        good = 0.0 if share is None else share.value
-        passed = not watch.saturated and good >= self.settings.share
-        return Trial(rate, good, passed, watch.saturated, watch.late_share <= LATE_SHARE)
-
-
-def find_peak(trials: Trials, on_trial: Callable[[Trial], None]) -> Peak:
-    """Search at one target; the result is `peak-TARGET.json` in the folder. Raises PlanError without objectives."""
-    if not trials.plan.objectives.model_dump(exclude_none=True):
-        raise PlanError("a search for the peak needs objectives in the plan, such as objectives: {tpotMs: 40}")
-
-    def attempt(rate: float) -> Trial:
-        trial = trials.attempt(rate)
-        on_trial(trial)
-        return trial
-
-    rate, at_limit, made = search(attempt, trials.settings)
-    peak = Peak(trials.target.name, rate, at_limit, made)
-    write_json(trials.folder / f"peak-{peak.target}.json", peak_dict(peak, trials.settings))
-    return peak
-
-
-def peak_dict(peak: Peak, settings: Search) -> dict[str, Any]:
-    """The content of `peak-TARGET.json`."""
+def peaks_dict(peaks: Sequence[Peak], plan: Plan, settings: Search, baseline: str | None) -> dict[str, Any]:
+    """The content of `peak.json`."""
     return {
-        "target": peak.target,
-        "peakRate": peak.rate,
-        "atLimit": peak.at_limit,
-        "share": settings.share,
-        "precision": settings.precision,
-        "trustworthy": peak.trustworthy,
-        "trials": [
-            {"rate": t.rate, "goodShare": t.good_share, "passed": t.passed, "saturated": t.saturated}
-            for t in peak.trials
-        ],
+        "format": FORMAT,
+        "name": plan.name,
+        "phase": plan.phases[0].name,
+        "objectives": plan.objectives.model_dump(by_alias=True, exclude_none=True),
+        "baseline": baseline or peaks[0].name,
+        **asdict(settings),
+        "trustworthy": all(peak.trustworthy for peak in peaks),
+        "arms": [asdict(peak) for peak in peaks],
     }
 
 
-def trial_plan(plan: Plan, rate: float, seconds: float) -> Plan:
-    """The plan's first phase as an open loop at `rate`, with the plan's warm-up before it."""
-    first = plan.phases[0]
-    load = Load(rate=rate, variation=first.load.variation)
-    phase = first.model_copy(update={"load": load, "seconds": seconds + plan.warmup_seconds})
-    return plan.model_copy(update={"phases": (phase,), "name": f"{plan.name} at {rate:.3g}/s"})
+def read_peaks(folder: Path) -> tuple[dict[str, Any], list[Peak]]:
+    """What `find_peaks` left in the folder. Raises RunFolderError."""
+    content = read_json(folder / RESULT)
+    if content.get("format") != FORMAT:
+        raise RunFolderError(f"{folder / RESULT} has format {content.get('format')!r}, expected {FORMAT!r}")
+    peaks = [Peak(**{**arm, "trials": tuple(trial_of(trial) for trial in arm["trials"])}) for arm in content["arms"]]
+    return content, peaks
+
+
+def carried(peak: Peak, baseline: Peak) -> Estimate | None:
+    """Percent more traffic than the baseline; the ends come from the rates between which each peak lies.
+
+    None where one of them has no peak. An end is None where a rate at the limit of the search still passed.
+    """
+    if peak.rate is None or baseline.rate is None:
+        return None
+    low = None if baseline.beyond is None else 100 * (peak.rate / baseline.beyond - 1)
+    high = None if peak.beyond is None else 100 * (peak.beyond / baseline.rate - 1)
+    return Estimate(100 * (peak.rate / baseline.rate - 1), low, high)
+
+
+def trial_of(content: dict[str, Any]) -> Trial:
+    """From the JSON of `asdict`."""
+    return Trial(**{**content, "good_share": Estimate(**content["good_share"])})

@@ -176,6 +176,23 @@ def write_json(path: Path, content: Any) -> None:
     unfinished.replace(path)
 
 
+def claim(path: Path, state: dict[str, Any], parts: str) -> None:
+    """Take the folder of `path` for the work that `state` describes. Raises RunFolderError when it holds other work.
+
+    parts: pattern of what finished parts of the work leave in the folder; without any there is nothing to lose.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = json.loads(json.dumps(state))
+    if path.exists() and any(path.parent.glob(parts)):
+        differing = sorted(name for name, value in state.items() if read_json(path).get(name) != value)
+        if differing:
+            raise RunFolderError(
+                f"{path.parent} holds unfinished or finished work with another {', '.join(differing)}; "
+                "name another folder with --out"
+            )
+    write_json(path, state)
+
+
 def write_run(folder: Path, info: RunInfo) -> None:
     write_json(folder / "run.json", asdict(info))
 

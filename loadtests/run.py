@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -19,7 +19,10 @@ from loadtests.plan import Plan
 from loadtests.preflight import Access, TargetError, base_url, served_model
 from loadtests.process import Generator, GeneratorError
 from loadtests.records import RunFolderError, RunInfo, Target, requests_file, write_run
+from loadtests.resource import Resource
 from loadtests.sampling import Sampler
+from loadtests.sequence import open_loop
+from loadtests.watching import Watching
 
 OnProgress: TypeAlias = Callable[[str, Progress], None]
 
@@ -41,6 +44,7 @@ class Options:
     wait_ready_seconds: how long to wait for targets that do not listen yet.
     expect_workers: above 0 this process leads that many workers, which connect to `bind_port` (one target only).
     sample_seconds: how often the engines' metrics pages are read, for targets that have any.
+    resources: by target, the SpeculativeDeployment behind it, whose changes become events of the run.
     """
 
     api_key_env: str | None = None
@@ -53,6 +57,7 @@ class Options:
     expect_workers: int = 0
     bind_port: int = 5557
     sample_seconds: float = 2.0
+    resources: Mapping[str, Resource] = field(default_factory=dict)
 
     def access(self) -> Access:
         """Raises TargetError when the named variable is not set."""
@@ -77,11 +82,13 @@ def run(
 
     Blocks until the end. on_progress: called about once a second per target. on_start: called with the Unix time of
     second 0. Ctrl-C ends the run early: what was recorded stays, `interrupted` says so.
-    Raises TargetError before any load, GeneratorError when a generator process died, RunFolderError for a used folder.
+    Raises PlanError and TargetError before any load, GeneratorError when a generator process died, RunFolderError
+    for a folder that is used or cannot be made.
     """
     _check(targets, folder, options)
+    open_loop(plan)  # a trace that cannot be read should not cost more than a moment
     model = _model(plan, targets, options)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     salt = options.salt or secrets.token_hex(8)
     with ExitStack() as stack:
         generators = [
@@ -105,12 +112,22 @@ def run(
         if on_start:
             on_start(start)
         stack.enter_context(Sampler(info, folder, options.sample_seconds))
+        stack.enter_context(Watching(info, folder, options.resources))
         try:
             _follow(generators, on_progress)
         except (KeyboardInterrupt, EnoughSeen):
             info = replace(info, interrupted=True)
             write_run(folder, info)
     return info
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot make the folder {folder}: {error.strerror or error}; name another with --out"
+        ) from error
 
 
 def _check(targets: Sequence[Target], folder: Path, options: Options) -> None:
@@ -121,6 +138,8 @@ def _check(targets: Sequence[Target], folder: Path, options: Options) -> None:
         raise TargetError(f"--baseline {options.baseline!r} is none of the targets {', '.join(names)}")
     if options.expect_workers and len(targets) > 1:
         raise TargetError("distributed load drives one target; start one master per target")
+    if strangers := sorted(set(options.resources) - set(names)):
+        raise TargetError(f"--watch names {', '.join(strangers)}, which is no --target; there are {', '.join(names)}")
     if any(requests_file(folder, name).exists() for name in names):
         raise RunFolderError(f"{folder} already holds a run; name another folder with --out")
 

@@ -14,12 +14,13 @@ from typing import Any, Final, Self
 
 import httpx
 
-from loadtests.records import CounterWindow, RunInfo, Sample, Target, write_rows
+from loadtests.records import CounterWindow, Event, RunInfo, Sample, Target, write_rows
 
 POSITIONS: Final = 7
 PAGE_SECONDS: Final = 5.0
 WARMUP: Final = "warm-up"
 DRAIN: Final = "drain"
+RESTART: Final = "restart"
 _FAMILIES: Final = {
     "vllm:spec_decode_num_drafts_total": "drafts",
     "vllm:spec_decode_num_draft_tokens_total": "draft_tokens",
@@ -61,9 +62,14 @@ def parse_counters(page: str) -> Counters:
     return Counters(dict(values), tuple(positions))
 
 
+def fell(before: Counters, after: Counters) -> bool:
+    """Whether an engine began anew between two of its pages."""
+    return any(after.get(name) < value for name, value in before.values.items())
+
+
 def increase(before: Counters, after: Counters) -> Counters:
     """What was counted between two pages of one engine; after a restart (a value fell) all that it counts since."""
-    if any(after.get(name) < value for name, value in before.values.items()):
+    if fell(before, after):
         return after
     values = {name: value - before.get(name) for name, value in after.values.items()}
     return Counters(values, tuple(b - a for a, b in zip(before.positions, after.positions, strict=True)))
@@ -116,10 +122,16 @@ class Pages:
         self._urls = target.metrics
         self._client = httpx.Client(timeout=PAGE_SECONDS)
         self._seen: dict[str, Counters] = {}
+        self._anew: list[str] = []
 
     def counted(self) -> Counters:
         """What was counted since the last call, over all engines; nothing at the first."""
         return total([part for url in self._urls if (part := self._increase(url)) is not None])
+
+    def began_anew(self) -> list[str]:
+        """Pages whose counters fell since the last call: their engines restarted."""
+        found, self._anew = self._anew, []
+        return found
 
     def close(self) -> None:
         self._client.close()
@@ -132,7 +144,11 @@ class Pages:
             return None
         now = parse_counters(answer.text)
         before, self._seen[url] = self._seen.get(url), now
-        return None if before is None else increase(before, now)
+        if before is None:
+            return None
+        if fell(before, now):
+            self._anew.append(url)
+        return increase(before, now)
 
 
 class Sampler:
@@ -173,6 +189,11 @@ class Sampler:
                 counted = page.counted()
                 gathered[name].append(counted)
                 write_rows(self._folder / "series.jsonl", [sample(name, now, max(now - last, 1e-3), counted)])
+                anew = [
+                    Event(round(now, 3), f"{url} restarted: its counters fell", RESTART, name)
+                    for url in page.began_anew()
+                ]
+                write_rows(self._folder / "events.jsonl", anew)
             last = now
             if ending or now >= end:
                 rows = [window(name, label, began, now, total(parts)) for name, parts in gathered.items()]

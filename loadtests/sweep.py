@@ -7,25 +7,24 @@ small run of its own in `cells/`; a sweep that was cut off goes on with the cell
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from loadtests.arms import Arm, Switch
+from loadtests.arms import Arm
 from loadtests.plan import Plan
 from loadtests.records import (
     CounterWindow,
+    Event,
     GeneratorReport,
     RequestRecord,
-    RunFolderError,
     RunInfo,
     Sample,
     Target,
+    claim,
     read_generator,
-    read_json,
     read_requests,
     read_rows,
     read_run,
@@ -35,6 +34,7 @@ from loadtests.records import (
     write_run,
 )
 from loadtests.run import OnProgress, Options, run
+from loadtests.switching import Switch
 
 DONE: Final = "done.json"
 STATE: Final = "sweep.json"
@@ -72,12 +72,21 @@ class Sweep:
     def folder_of(self, cell: Cell) -> Path:
         return self.folder / "cells" / cell.name
 
+    def state(self) -> dict[str, Any]:
+        """What must be the same for a sweep to go on in its folder."""
+        return {
+            "plan": self.plan.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "arms": [asdict(arm) for arm in self.arms],
+            "blocks": self.blocks,
+            "url": self.target.url,
+        }
+
     def missing(self) -> list[Cell]:
         """What is still to be done, in order."""
         return [cell for cell in self.cells() if not (self.folder_of(cell) / DONE).exists()]
 
 
-OnCell: TypeAlias = Callable[[Cell, int, float | None], None]
+OnCell: TypeAlias = Callable[[Cell, int], None]
 
 
 def run_sweep(
@@ -90,37 +99,18 @@ def run_sweep(
 ) -> RunInfo:
     """Run what is missing and merge everything into one run folder, whose targets are the arms.
 
-    on_cell: called before each cell with the number of cells left and the seconds they will take (None at first).
+    on_cell: called before each cell with the number of cells left, this one included.
     Raises RunFolderError when the folder holds another sweep.
     """
-    claim(sweep)
-    left = sweep.missing()
-    cell_seconds: float | None = None
-    with switch:
-        for number, cell in enumerate(left):
-            remaining = len(left) - number
-            if on_cell:
-                on_cell(cell, remaining, None if cell_seconds is None else cell_seconds * remaining)
-            began = time.monotonic()
-            if _run_cell(sweep, cell, switch, options, on_progress).interrupted:
-                raise KeyboardInterrupt
-            cell_seconds = time.monotonic() - began
+    claim(sweep.folder / STATE, sweep.state(), f"cells/*/{DONE}")
+    if left := sweep.missing():
+        with switch:
+            for number, cell in enumerate(left):
+                if on_cell:
+                    on_cell(cell, len(left) - number)
+                if _run_cell(sweep, cell, switch, options, on_progress).interrupted:
+                    raise KeyboardInterrupt
     return merge(sweep)
-
-
-def claim(sweep: Sweep) -> None:
-    """Take the folder for this sweep. Raises RunFolderError when it holds another."""
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        "plan": sweep.plan.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "arms": [arm.name for arm in sweep.arms],
-        "blocks": sweep.blocks,
-        "url": sweep.target.url,
-    }
-    path = sweep.folder / STATE
-    if path.exists() and read_json(path) != state:
-        raise RunFolderError(f"{sweep.folder} holds a sweep with another plan, arms or target; name another with --out")
-    write_json(path, state)
 
 
 def _run_cell(sweep: Sweep, cell: Cell, switch: Switch, options: Options, on_progress: OnProgress | None) -> RunInfo:
@@ -129,8 +119,11 @@ def _run_cell(sweep: Sweep, cell: Cell, switch: Switch, options: Options, on_pro
     switch.apply(cell.arm)
     plan = sweep.plan.model_copy(update={"seed": sweep.plan.seed + cell.block})
     target = replace(sweep.target, name=cell.arm.name)
-    info = run(plan, [target], folder, replace(options, baseline=None), on_progress=on_progress)
+    watched = options.resources.get(sweep.target.name)
+    told = replace(options, baseline=None, resources={cell.arm.name: watched} if watched else {})
+    info = run(plan, [target], folder, told, on_progress=on_progress)
     if not info.interrupted:
+        switch.confirm(cell.arm)
         write_json(folder / DONE, {"arm": cell.arm.name, "block": cell.block})
     return info
 
@@ -168,7 +161,7 @@ def _shifted(folder: Path, cell: Cell, offset: float) -> Iterator[RequestRecord]
 
 
 def _merge_rows(sweep: Sweep) -> None:
-    for name in ("series.jsonl", "counters.jsonl"):
+    for name in ("series.jsonl", "counters.jsonl", "events.jsonl"):
         (sweep.folder / name).unlink(missing_ok=True)
     for cell in sweep.cells():
         folder, offset = sweep.folder_of(cell), cell.block * sweep.plan.seconds
@@ -177,6 +170,8 @@ def _merge_rows(sweep: Sweep) -> None:
         windows = read_rows(folder / "counters.jsonl", CounterWindow)
         shifted = [replace(w, start=w.start + offset, end=w.end + offset) for w in windows]
         write_rows(sweep.folder / "counters.jsonl", shifted)
+        events = [e for e in read_rows(folder / "events.jsonl", Event) if e.t <= sweep.plan.seconds]
+        write_rows(sweep.folder / "events.jsonl", [replace(e, t=round(e.t + offset, 3)) for e in events])
 
 
 def _added(reports: Sequence[GeneratorReport]) -> dict[str, Any]:
@@ -188,11 +183,14 @@ def _added(reports: Sequence[GeneratorReport]) -> dict[str, Any]:
 
 
 def _merged_plan(sweep: Sweep) -> dict[str, Any]:
-    """The plan of a cell with its phases repeated for each block; `countedSeconds` leaves out each block's warm-up."""
+    """The plan of a cell with its phases repeated for each block.
+
+    `countedSeconds` leaves out each block's warm-up, `blockSeconds` says where a block ends.
+    """
     content = sweep.plan.model_dump(mode="json", by_alias=True, exclude_none=True)
     starts = sweep.plan.starts()
     phases = []
     for phase, start in zip(content["phases"], starts, strict=True):
         end = start + phase["seconds"]
         phases.append({**phase, "countedSeconds": max(0.0, end - max(start, sweep.plan.warmup_seconds))})
-    return {**content, "warmupSeconds": 0.0, "phases": phases * sweep.blocks}
+    return {**content, "warmupSeconds": 0.0, "phases": phases * sweep.blocks, "blockSeconds": sweep.plan.seconds}

@@ -122,9 +122,11 @@ def _against_number(condition: Condition, name: str, value: Estimate) -> Finding
 
 def _against_run(condition: Condition, name: str, value: Estimate, reference: TargetSummary) -> Finding:
     old = condition.metric.of(reference.overall)
-    share = None if old is None else ratio_percent(value, old)
-    if share is None:
+    if old is None:
         return Finding(name, condition.text, True, f"{name}: nothing to compare with in {condition.of}")
+    share = ratio_percent(value, old)
+    if share is None:
+        return _against_nothing(condition, name, value)
     near = share.low if condition.above else share.high
     failed = condition.crossed(share.value) and near is not None and condition.crossed(near)
     said = f"{name}: {condition.metric.title} is {show(share, '%')} of {condition.of}"
@@ -133,9 +135,16 @@ def _against_run(condition: Condition, name: str, value: Estimate, reference: Ta
     return Finding(name, condition.text, failed, said)
 
 
+def _against_nothing(condition: Condition, name: str, value: Estimate) -> Finding:
+    """The other figure is 0, so there is no ratio: anything above it is more than any percentage of it."""
+    more = value.value > 0 and (value.low is None or value.low > 0)
+    said = f"{name}: {condition.metric.title} is {show(value, condition.metric.unit)}, against 0 in {condition.of}"
+    return Finding(name, condition.text, condition.above and more, said)
+
+
 def show(estimate: Estimate, unit: str) -> str:
     """`12.3 ms (11.9 to 12.8)`."""
-    text = f"{estimate.value:.4g} {unit}".replace(" %", " %")
+    text = f"{estimate.value:.4g} {unit}".strip()
     if estimate.low is None or estimate.high is None:
         return text
     return f"{text} ({estimate.low:.4g} to {estimate.high:.4g})"

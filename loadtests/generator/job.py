@@ -48,7 +48,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts since the start of the run. late_share: of beats and planned sends, 0 to 1."""
+    """Counts since the start of the run. late_share: of beats and planned sends, 0 to 1.
+
+    missed: requests after the warm-up that failed or missed an objective.
+    """
 
     t: float
     sent: int
@@ -56,6 +59,7 @@ class Progress:
     failed: int
     output_tokens: int
     late_share: float
+    missed: int = 0
 
     @property
     def in_flight(self) -> int:

@@ -150,6 +150,7 @@ class _Gathered:
                 failed=sum(p.failed for p in seen),
                 output_tokens=sum(p.output_tokens for p in seen),
                 late_share=max((p.late_share for p in seen), default=0.0),
+                missed=sum(p.missed for p in seen),
             )
             say(PROGRESS, **asdict(total))
 
@@ -185,7 +186,11 @@ def run_worker(master_host: str, master_port: int) -> None:
         told.set(content)
 
     runner.register_message("specdec_job", on_job)
-    told.get(timeout=WORKERS_SECONDS * 2)
+    print(f"waiting for a run of the leader at {master_host}:{master_port}", flush=True)
+    try:
+        told.get(timeout=WORKERS_SECONDS * 2)
+    except gevent.Timeout:
+        sys.exit(f"error: no run came from {master_host}:{master_port} within {WORKERS_SECONDS * 2:g} s; is it there?")
     _work(runner, environment)
 
 

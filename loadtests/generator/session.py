@@ -34,7 +34,7 @@ class Session:
         self.share, self.shares = share, shares
         self.punctuality = Punctuality(self.plan.late_ms)
         self.in_flight = 0
-        self._sent = self._done = self._failed = self._tokens = 0
+        self._sent = self._done = self._failed = self._tokens = self._missed = 0
         self._environment = environment
         self._zero = 0.0
         self._numbers = count()
@@ -92,7 +92,7 @@ class Session:
 
     def progress(self) -> Progress:
         late = round(self.punctuality.late_share, 5)
-        return Progress(round(self.now(), 1), self._sent, self._done, self._failed, self._tokens, late)
+        return Progress(round(self.now(), 1), self._sent, self._done, self._failed, self._tokens, late, self._missed)
 
     def _attempt(self, request: PlannedRequest, content: bytes, at: float) -> RequestRecord:
         try:
@@ -114,9 +114,14 @@ class Session:
             **outcome,
         )
 
+    def _is_good(self, record: RequestRecord) -> bool:
+        times = {"ttft_ms": record.ttft_ms, "tpot_ms": record.tpot_ms, "e2el_ms": record.e2el_ms}
+        return record.failure is None and self.plan.objectives.met_by(**times)
+
     def _finished(self, record: RequestRecord) -> None:
         self._done += 1
         self._failed += record.failure is not None
+        self._missed += not record.warmup and not self._is_good(record)
         self._tokens += record.output_tokens or 0
         self._environment.events.request.fire(  # type: ignore[no-untyped-call]
             request_type="STREAM",

@@ -1,9 +1,10 @@
-"""What a sweep is for: time per output token and speed-up as K grows, with schedules and Auto beside."""
+"""What a sweep is for: time per token, speed-up, throughput and accepted length as K grows; other arms beside."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from matplotlib import rc_context
@@ -11,43 +12,50 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from loadtests.groups import Group
+from loadtests.report import card
 from loadtests.report.data import View
 from loadtests.report.style import COLOURS, DASHES, INK, MARKERS, RC, REFERENCE, WIDTH_INCHES, bare
-from loadtests.stats import Estimate
+from loadtests.stats import Estimate, speedup
 
 _K: Final = re.compile(r"^K(\d+)$")
-_FEWEST_KS: Final = 3
+_FEWEST_KS: Final = 2
 
 
 def is_sweep(view: View) -> bool:
-    """Whether at least three of the targets are constant K."""
+    """Whether at least two of the targets are constant K, so that lines over K mean something."""
     return sum(bool(_K.match(name)) for name in view.names) >= _FEWEST_KS
 
 
 def arms_figure(view: View) -> Figure | None:
-    """One line per phase over the arms: TPOT on the left, percent saved against the baseline on the right."""
+    """One line per phase over the arms, in four panels."""
     if not is_sweep(view):
         return None
     arms = sorted(view.names, key=lambda name: (not _K.match(name), name))
     phases = list(next(iter(view.summary.targets.values())).phases)
     with rc_context(RC):
-        figure = Figure(figsize=(WIDTH_INCHES, 4.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(WIDTH_INCHES, 7.2), layout="constrained")
+        (tpot, faster), (throughput, accepted) = figure.subplots(2, 2)
         for place, phase in enumerate(phases):
-            tpot = [view.summary.targets[arm].phases[phase].tpot_ms for arm in arms]
-            saved = [view.summary.gains.get(arm, {}).get(phase) for arm in arms]
-            _line(left, tpot, place, phase).set_gid(f"data-arms-tpot-{place}")
-            _line(right, saved, place, phase).set_gid(f"data-arms-saved-{place}")
-        left.set_title("Time per output token, ms")
-        left.set_ylim(bottom=0)
-        right.set_title(f"Saved against {view.summary.info.baseline}, %")
-        right.axhline(0, color=REFERENCE, linewidth=1)
-        for axes in (left, right):
+            groups = [view.summary.targets[arm].phases[phase] for arm in arms]
+            _draw(tpot, [group.tpot_ms for group in groups], place, phase, "tpot")
+            _draw(faster, [_faster(view, arm, phase) for arm in arms], place, phase, "faster")
+            _draw(throughput, [_throughput(group) for group in groups], place, phase, "throughput")
+            _draw(accepted, [group.chunk_length for group in groups], place, phase, "accepted")
+        tpot.set_title("Time per output token, ms")
+        faster.set_title(f"Speed-up over {view.summary.info.baseline}")
+        faster.axhline(1, color=REFERENCE, linewidth=1)
+        throughput.set_title("Output tokens per second")
+        accepted.set_title("Accepted length, tokens per step")
+        _card(accepted, arms)
+        for axes in (tpot, faster, throughput, accepted):
             axes.set_xticks(range(len(arms)), [name.removeprefix("K") if _K.match(name) else name for name in arms])
-            axes.set_xlabel("K (0: speculation off)")
             axes.set_xlim(-0.5, len(arms) - 0.5)
+            axes.set_ylim(bottom=0)
             bare(axes)
-        handles, labels = left.get_legend_handles_labels()
+        for axes in (throughput, accepted):
+            axes.set_xlabel("K (0: speculation off)")
+        handles, labels = tpot.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=min(len(phases), 5))
         return figure
 
@@ -57,8 +65,29 @@ def caption(view: View) -> str:
     phases = list(next(iter(view.summary.targets.values())).phases)
     best = [f"{phase}: {_best(view, phase)}" for phase in phases]
     return (
-        f"Each arm met the same requests in blocks of random order. Lowest time per token by phase: {'; '.join(best)}."
+        "Each arm met the same requests in blocks of random order; whiskers are 95 % intervals. Lowest time per token "
+        f"by phase: {'; '.join(best)}. Accepted length is what clients saw per chunk; grey is the model card's, cut "
+        "off at K (solid: its figures read as cumulative, dotted: as a product)."
     )
+
+
+def _faster(view: View, arm: str, phase: str) -> Estimate | None:
+    if arm == view.summary.info.baseline:
+        return Estimate(1.0)
+    return speedup(view.summary.gains.get(arm, {}).get(phase))
+
+
+def _throughput(group: Group) -> Estimate | None:
+    return group.tokens_per_second if group.requests else None
+
+
+def _card(axes: Axes, arms: Sequence[str]) -> None:
+    """The accepted length that the model card's figures give at each K, in both ways to read them."""
+    ks = [(place, int(found[1])) for place, arm in enumerate(arms) if (found := _K.match(arm))]
+    for positions, style in ((card.PER_POSITION, "-"), (card.AS_PRODUCT, ":")):
+        lengths = list(accumulate(positions, initial=1.0))
+        shown = [(place, lengths[k]) for place, k in ks if k < len(lengths)]
+        axes.plot([x for x, _ in shown], [y for _, y in shown], color=REFERENCE, linestyle=style, linewidth=1, zorder=1)
 
 
 def _best(view: View, phase: str) -> str:
@@ -69,6 +98,10 @@ def _best(view: View, phase: str) -> str:
     (_, name, first), rest = ranked[0], ranked[1:]
     near = [other for _, other, e in rest if first.high is None or e.low is None or e.low <= first.high]
     return f"{name} ({first.value:.2f} ms)" + (f", not told apart from {', '.join(near)}" if near else "")
+
+
+def _draw(axes: Axes, estimates: Sequence[Estimate | None], place: int, name: str, panel: str) -> None:
+    _line(axes, estimates, place, name).set_gid(f"data-arms-{panel}-{place}")
 
 
 def _line(axes: Axes, estimates: Sequence[Estimate | None], place: int, name: str) -> Line2D:

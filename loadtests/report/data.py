@@ -53,6 +53,15 @@ class View:
         return tuple(self.summary.targets)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the phases; those of a sweep come again in each block."""
+        return tuple(dict.fromkeys(phase.name for phase in self.phases))
+
+    @property
+    def blocks(self) -> int:
+        return len(self.phases) // len(self.kinds)
+
+    @property
     def seconds(self) -> float:
         return self.phases[-1].end
 
@@ -127,19 +136,26 @@ def latencies(view: View, target: str, metric: str) -> Floats:
     return np.sort(np.array([value for value in rows if value is not None], dtype=np.float64))
 
 
-def tokens_per_chunk(view: View, target: str) -> tuple[dict[int, float], bool]:
+def tokens_per_chunk(view: View, target: str, domain: str | None = None) -> tuple[dict[int, float], bool]:
     """Share of streamed chunks by the tokens they carried, and whether that is exact.
 
     Exact where the server reports usage per chunk. Else per request: its mean, tokens after the first over the gaps,
     rounded; each request counts as often as it had gaps. An engine sends a step's accepted tokens as one chunk.
+    domain: of the requests to count; all when None.
     """
     exact: Counter[int] = Counter()
     rough: Counter[int] = Counter()
     for record in view.records[target]:
-        if record.warmup:
+        if record.warmup or domain not in {None, record.domain}:
             continue
         exact.update(record.chunk_tokens[1:])
         if record.itl_ms and record.output_tokens:
             rough[round((record.output_tokens - 1) / len(record.itl_ms))] += len(record.itl_ms)
     counted = exact or rough
     return {n: counted[n] / counted.total() for n in sorted(counted)}, bool(exact)
+
+
+def acceptance_of_requests(view: View, target: str) -> Floats:
+    """Sorted tokens per chunk after the first, one value per request that counts."""
+    kept = [r for r in view.records[target] if not r.warmup and r.itl_ms and r.output_tokens]
+    return np.sort(np.array([((r.output_tokens or 0) - 1) / len(r.itl_ms) for r in kept], dtype=np.float64))

@@ -1,7 +1,5 @@
 """Whatever a server does wrong is counted by kind, explained once, and ends in a clear exit status."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from loadtests.plan import load_plan
 from loadtests.records import Target, read_requests
 from loadtests.run import Options, TargetError, run
 from loadtests.stubbed import StubProcess
+from tests.loadtests.command import loadtest
 from tests.loadtests.plans import write_plan
 
 EVERY_WAY = {
@@ -23,11 +22,6 @@ EVERY_WAY = {
     Kind.NO_USAGE,
     Kind.TIMEOUT,
 }
-
-
-def loadtest(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "specdec.cli.main", "loadtest", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_every_kind_of_failure_is_counted_and_explained_once(tmp_path: Path) -> None:
@@ -73,10 +67,28 @@ def test_a_model_that_is_not_served_is_named_before_any_load(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("fault", "said"),
+    [("locked", "wants another API key"), ("website", "is not an OpenAI model list")],
+)
+def test_a_server_that_is_not_what_was_meant_is_refused_before_any_load(tmp_path: Path, fault: str, said: str) -> None:
+    plan = write_plan(tmp_path, {"name": "all", "seconds": 1, "load": {"rate": 5}})
+    with StubProcess("--fault", fault) as stub:
+        done = loadtest("run", "--plan", str(plan), "--out", str(tmp_path / "run"), "--target", f"a={stub.url}")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Remedy" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--target", "http://x"], "NAME=URL"),
         (["--target", "a=ftp://x"], "must begin with http"),
+        (["--target", "a=http://[::1"], "is not a URL"),
+        (["--target", "a=http://x:99999"], "is not a URL"),
+        (["--target", "a=http://x", "--ca-file", "/nowhere.pem"], "--ca-file /nowhere.pem"),
+        (["--target", "a=http://x", "--watch", "b=c"], "which is no --target"),
         (["--target", "a=http://x", "--fail-if", "speed > 1"], "Metrics"),
         (["--target", "a=http://x", "--metrics", "b=http://y"], "no --target"),
         (["--target", "a=http://x", "--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),

@@ -1,6 +1,5 @@
 """A master and two workers send what one process would send, each request once."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,8 @@ from loadtests.sequence import open_loop
 from loadtests.stubbed import StubProcess
 from loadtests.summary import summarise
 from tests.loadtests.plans import write_plan
+from tests.loadtests.ports import free_port
 from tests.support.patience import PATIENCE_SECONDS
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 def test_workers_share_the_plan(tmp_path: Path) -> None:

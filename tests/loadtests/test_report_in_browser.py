@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from loadtests.records import CounterWindow, Event, RequestRecord, Sample, write_json, write_rows
+from loadtests.arms import parse_arms
+from loadtests.records import CounterWindow, Event, RequestRecord, Sample, Target, write_json, write_rows
 from loadtests.report import Built, Price, build_report
+from loadtests.sweep import Sweep, merge
 from tests.loadtests import browser
-from tests.unit.loadtests.builders import punctual, record, run_folder
+from tests.unit.loadtests.builders import plan, punctual, record, run_folder
 
 POSITIONS = (0.78, 0.58, 0.45, 0.36, 0.29, 0.23, 0.19)
+CHUNKS = ((3,) * 20, (1, 5) * 10, (2, 4) * 10)  # 60 tokens in 20 steps, spread in three ways
 SCREENSHOT_WIDTH = 1100
 
 
@@ -25,7 +28,8 @@ def requests(factor: float) -> list[RequestRecord]:
         tpot = factor * (10 + 3 * math.sin(n / 20) + n % 7 / 3)
         times = {"tpot_ms": tpot, "ttft_ms": 60 + n % 40, "e2el_ms": 60 + n % 40 + 60 * tpot}
         domain = "code" if n % 3 else "chat"
-        rows.append(record(n / 4, key=f"0-{n}", domain=domain, scenario=domain, **times, output_tokens=61))
+        chunks = {"chunk_tokens": (1, *CHUNKS[n % 3]), "itl_ms": (tpot * 3,) * 20}
+        rows.append(record(n / 4, key=f"0-{n}", domain=domain, scenario=domain, **times, output_tokens=61, **chunks))
     return [*rows, record(59.0, failure="closedMidStream", detail="connection closed")]
 
 
@@ -69,7 +73,10 @@ def seen(built: Built) -> dict[str, Any]:
 
 def test_every_plot_has_data(seen: dict[str, Any]) -> None:
     keys = {plot["key"] for plot in seen["plots"]}
-    assert keys == {"timeline", "gain", "phases", "domains", "good", "latency", "chunks", "acceptance"}
+    assert keys == {
+        *("timeline", "gain", "phases", "lengths", "domains", "good", "latency"),
+        *("chunks", "acceptance", "positions", "requests"),
+    }
     for plot in seen["plots"]:
         assert plot["box"]["width"] > 300, plot["key"]
         assert plot["box"]["height"] > 100, plot["key"]
@@ -85,7 +92,9 @@ def test_both_targets_are_on_the_time_axis_with_every_panel(seen: dict[str, Any]
 
 
 def test_the_answer_stands_first_and_is_right(seen: dict[str, Any]) -> None:
-    assert re.match(r"auto took 20\.0 % less time per output token than off \(95 % interval", seen["headline"])
+    assert re.match(
+        r"auto took 20\.0 % less time per output token than off, 1\.25 times as fast \(95 %", seen["headline"]
+    )
 
 
 def test_plots_can_be_read_without_seeing_them(seen: dict[str, Any]) -> None:
@@ -111,9 +120,9 @@ def test_nothing_sticks_out_of_the_page(built: Built, width: int) -> None:
 def test_the_screenshot_is_full_of_colour(built: Built, tmp_path: Path) -> None:
     browser.install()
     picture = tmp_path / "report.png"
-    browser.screenshot(built.html, picture, width=SCREENSHOT_WIDTH, height=4000)
+    browser.screenshot(built.html, picture, width=SCREENSHOT_WIDTH, height=5600)
     with Image.open(picture) as image:
-        assert image.size == (SCREENSHOT_WIDTH, 4000)
+        assert image.size == (SCREENSHOT_WIDTH, 5600)
         colours = image.convert("RGB").getcolors(maxcolors=2**24)
     assert colours is not None
     count = {colour: number for number, colour in colours}
@@ -141,3 +150,39 @@ def test_a_run_in_which_nothing_worked_still_gets_a_report(tmp_path: Path) -> No
     failed = [replace(record(1.0, failure="connectionRefused"), detail="refused")]
     text = build_report(run_folder(tmp_path, {"only": failed})).html.read_text()
     assert "nothing listens there" in text
+
+
+def swept(folder: Path) -> Path:
+    """A sweep of four blocks: every K takes 20 - K ms a step and brings 1 + K / 2 tokens; Auto changed K once."""
+    made = Sweep(
+        plan({"name": "only", "seconds": 10}), Target("t", "http://t"), parse_arms("0-7,auto"), 4, "K0", folder
+    )
+    for cell in made.cells():
+        k = 4 if cell.arm.k is None else cell.arm.k
+        tokens, step = [1, 1 + k] * 10, 20.0 - k
+        length = sum(tokens)
+        times = {"itl_ms": (step,) * 20, "tpot_ms": 20 * step / length, "e2el_ms": 50 + 20 * step}
+        rows = [record(t / 2, **times, output_tokens=length + 1, chunk_tokens=(1, *tokens)) for t in range(20)]
+        at = run_folder(made.folder_of(cell), {cell.arm.name: rows})
+        write_json(at / f"generator-{cell.arm.name}.json", asdict(punctual()))
+        write_rows(at / "series.jsonl", [Sample(t, cell.arm.name, k=k, batch=4.0) for t in range(0, 10, 2)])
+        if cell.arm.k is None:
+            write_rows(at / "events.jsonl", [Event(3.0, "K by batch: 7 → 4", "schedule", cell.arm.name)])
+    merge(made)
+    return folder
+
+
+def test_a_sweep_shows_every_arm_beside_the_others(tmp_path: Path) -> None:
+    browser.install()
+    seen = browser.probe(build_report(swept(tmp_path), Price(3.5, 4)).html)
+    drawn = {
+        plot["key"]: {mark["id"] for mark in plot["data"] if sum(mark["box"].values()) > 4} for plot in seen["plots"]
+    }
+    assert drawn["arms"] == {f"data-arms-{panel}-0" for panel in ("tpot", "faster", "throughput", "accepted")}
+    assert {f"data-chunks-K7-{tokens}" for tokens in (1, 8)} <= drawn["chunks"]
+    assert "data-positions-chat" in drawn["positions"]
+    assert {f"data-requests-K{k}" for k in range(8)} <= drawn["requests"]
+    assert "gain" not in drawn
+    assert re.match(r"K7 took 8\d\.\d % less time per output token than K0, \d\.\d\d times as fast", seen["headline"])
+    assert not seen["wide"]
+    assert "K by batch: 7 → 4" in (tmp_path / "report.html").read_text()

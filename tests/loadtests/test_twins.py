@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from loadtests.run import Options, TargetError, run
 from loadtests.stubbed import StubProcess
 from loadtests.summary import summarise
 from tests.loadtests.plans import write_plan
+from tests.loadtests.waiting import wait_for
 from tests.support.patience import PATIENCE_SECONDS
 
 OPEN = {"name": "open", "seconds": 4, "load": {"rate": 6}}
@@ -65,18 +65,11 @@ def test_a_server_that_restarts_costs_failures_not_the_run(tmp_path: Path) -> No
 def interrupt_after(seconds: float, command: list[str]) -> "subprocess.CompletedProcess[str]":
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = Path(command[command.index("--out") + 1])
-    wait_for((folder / "run.json").exists, PATIENCE_SECONDS)
+    wait_for((folder / "run.json").exists)
     time.sleep(seconds)  # the moment of the interruption is the test's subject
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=PATIENCE_SECONDS)
     return subprocess.CompletedProcess(command, process.returncode, out, error)
-
-
-def wait_for(condition: Callable[[], bool], limit_seconds: float) -> None:
-    end = time.monotonic() + limit_seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def generators_of(folder: Path) -> list[str]:
@@ -113,10 +106,10 @@ def test_a_generator_does_not_outlive_its_starter(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [*command, "--out", str(out), "--target", f"a={stub.url}"], stdout=subprocess.DEVNULL
         )
-        wait_for((out / "run.json").exists, PATIENCE_SECONDS)
+        wait_for((out / "run.json").exists)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        wait_for(lambda: not generators_of(tmp_path), PATIENCE_SECONDS)
+        wait_for(lambda: not generators_of(tmp_path))
 
 
 def test_nothing_starts_towards_a_target_that_is_not_there(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--no-report", dest="report", action="store_false", help="records and summary only")
     parser.add_argument("--expect-workers", type=int, default=0, metavar="N", help="lead N workers (distributed)")
     parser.add_argument("--bind-port", type=int, default=5557, metavar="PORT", help="where workers connect to")
+    _add_watch(parser)
     _add_price(parser)
     _add_conditions(parser)
     parser.set_defaults(run=_command("run_command"))
@@ -54,6 +55,19 @@ def _add_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", metavar="FILE", help="certificate of the authority that signed the servers'")
     parser.add_argument("--insecure", action="store_true", help="do not check certificates")
     parser.add_argument("--wait-ready", type=float, default=0.0, metavar="SECONDS", help="wait for targets that start")
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("events", "changes of K and restarts on the time axis, seen by kubectl")
+    group.add_argument(
+        "--watch", action="append", default=[], metavar="TARGET=NAME", help="the SpeculativeDeployment behind a target"
+    )
+    _add_place(group)
+
+
+def _add_place(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--namespace", "-n", default="default", help="of the SpeculativeDeployment")
+    group.add_argument("--kubeconfig", metavar="FILE", help="else kubectl's own choice")
 
 
 def _add_price(parser: argparse.ArgumentParser) -> None:
@@ -82,13 +96,13 @@ def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_switch(parser)
     parser.add_argument("--arms", default="0-7", help="e.g. 0-7,auto,mine=schedule.json (default %(default)s)")
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="what each arm does in each block")
-    parser.add_argument("--blocks", type=int, default=5, metavar="N", help="how often each arm runs")
+    parser.add_argument("--blocks", type=_count, default=5, metavar="N", help="how often each arm runs")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; an unfinished sweep goes on")
     parser.add_argument("--baseline", metavar="ARM", help="what others are compared with (K0 where it is an arm)")
     parser.add_argument("--seed", type=int, help="instead of the plan's")
     _add_price(parser)
     _add_conditions(parser)
-    parser.set_defaults(run=_command("sweep_command", "arm_commands"), expect_workers=0, bind_port=5557)
+    parser.set_defaults(run=_command("sweep_command", "arm_commands"), expect_workers=0, bind_port=5557, watch=[])
 
 
 def _add_peak(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -97,14 +111,26 @@ def _add_peak(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_switch(parser)
     parser.add_argument("--arms", help="search once per arm of one target")
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE", help="its first phase is what is sent")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; an unfinished search goes on")
     parser.add_argument("--share", type=float, default=0.95, help="of requests that must be good (default %(default)s)")
-    parser.add_argument("--low", type=float, default=0.5, metavar="RATE", help="requests per second")
-    parser.add_argument("--high", type=float, default=512.0, metavar="RATE")
-    parser.add_argument("--precision", type=float, default=0.05, metavar="SHARE")
-    parser.add_argument("--trial-seconds", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--low", type=float, default=0.5, metavar="RATE", help="requests per second to begin with")
+    parser.add_argument("--high", type=float, default=512.0, metavar="RATE", help="no higher (default %(default)g)")
+    parser.add_argument(
+        "--precision", type=float, default=0.05, metavar="SHARE", help="of the rate (default %(default)s)"
+    )
+    parser.add_argument("--trial-seconds", type=float, default=60.0, metavar="SECONDS", help="after the warm-up")
     parser.add_argument("--seed", type=int, help="instead of the plan's")
-    parser.set_defaults(run=_command("peak_command", "arm_commands"), expect_workers=0, bind_port=5557, baseline=None)
+    parser.add_argument("--baseline", metavar="NAME", help="the arm or target that others are compared with")
+    parser.set_defaults(run=_command("peak_command", "arm_commands"), expect_workers=0, bind_port=5557, watch=[])
+    parser.set_defaults(gpu_hour_price=None, gpus=1, currency="USD")
+
+
+def _count(text: str) -> int:
+    """Raises what argparse turns into an error of usage."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
 
 def _add_switch(parser: argparse.ArgumentParser) -> None:
@@ -113,9 +139,8 @@ def _add_switch(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--control-token-file", type=Path, metavar="FILE", help="else the variable SPECDEC_CONTROL_TOKEN is read"
     )
-    group.add_argument("--resource", metavar="NAME", help="the SpeculativeDeployment")
-    group.add_argument("--namespace", "-n", default="default")
-    group.add_argument("--kubeconfig", metavar="FILE")
+    group.add_argument("--resource", metavar="NAME", help="the SpeculativeDeployment; its changes become events")
+    _add_place(group)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

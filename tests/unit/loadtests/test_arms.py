@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.arms import Arm, ArmError, ByResource, Resource, parse_arms
+from loadtests.arms import Arm, ArmError, parse_arms
+from loadtests.keepsake import Keepsake
+from loadtests.resource import Resource, ResourceError
+from loadtests.switching import ByResource
 from specdec.api.schedule import Tier
 
 KUBECTL = """#!/usr/bin/env python3
@@ -85,6 +88,23 @@ def test_speculation_off_is_beyond_the_resource(resource: Resource) -> None:
         switch.apply(Arm("K0", k=0))
 
 
+def test_a_sweep_that_was_killed_puts_back_what_was_there_before_it(tmp_path: Path, resource: Resource) -> None:
+    ByResource(resource, keepsake=Keepsake(tmp_path / "before.json")).__enter__().apply(Arm("K3", k=3))
+    with ByResource(resource, keepsake=Keepsake(tmp_path / "before.json")):
+        pass  # the same command again, after nobody could clean up
+    after = json.loads((tmp_path / "resource.json").read_text())
+    assert after["spec"]["tuning"] == {"mode": "Recommend", "min": 2, "max": 6}
+    assert not (tmp_path / "before.json").exists()
+
+
+def test_an_arm_that_did_not_last_is_named(tmp_path: Path, resource: Resource) -> None:
+    with ByResource(resource) as switch:
+        switch.apply(Arm("K3", k=3))
+        switch.confirm(Arm("K3", k=3))
+        with pytest.raises(ArmError, match="left K = 5 for K = 3"):
+            switch.confirm(Arm("K5", k=5))
+
+
 def test_what_kubectl_says_is_passed_on(tmp_path: Path) -> None:
-    with pytest.raises(ArmError, match="cannot run kubectl"):
+    with pytest.raises(ResourceError, match="cannot run kubectl"):
         Resource("r", "n", kubectl=str(tmp_path / "none")).get()

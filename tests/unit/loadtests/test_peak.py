@@ -1,59 +1,98 @@
 """The search for the highest rate within the objectives, against servers whose limit is known."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.generator.job import Progress
-from loadtests.peak import QueueWatch, Search, Trial, search, trial_plan
-from loadtests.run import EnoughSeen
+from loadtests.peak import Peak, Search, Trial, carried, read_peaks, search
+from loadtests.plan import PlanError
+from loadtests.records import RunFolderError, Target
+from loadtests.run import EnoughSeen, Options
+from loadtests.stats import Estimate
+from loadtests.trials import Trials, TrialWatch, find_peaks, trial_plan
 from tests.unit.loadtests.builders import plan
 
 
-def server(limit: float) -> Callable[[float], Trial]:
-    return lambda rate: Trial(rate, 1.0 if rate <= limit else 0.2, rate <= limit, saturated=False, on_time=True)
+def find(limit: float, settings: Search) -> tuple[float | None, float | None, int]:
+    """Peak, the lowest rate that failed, and how many trials it took."""
+    rates, tried = search(settings), 1
+    rate = next(rates)
+    try:
+        while True:
+            rate, tried = rates.send(rate <= limit), tried + 1
+    except StopIteration as found:
+        return (*found.value, tried)
 
 
 @given(st.floats(0.6, 400))
 def test_the_limit_is_found_within_the_precision(limit: float) -> None:
-    rate, at_limit, trials = search(server(limit), Search(precision=0.05))
+    rate, beyond, trials = find(limit, Search(precision=0.05))
     assert rate is not None
-    assert rate <= limit <= rate * 1.051
-    assert not at_limit
-    assert len(trials) <= 17
+    assert beyond is not None
+    assert rate <= limit < beyond <= rate * 1.051
+    assert trials <= 17
 
 
 def test_a_server_that_keeps_no_promise_has_no_peak() -> None:
-    rate, _, trials = search(server(0.1), Search())
-    assert rate is None
-    assert len(trials) == 1
+    assert find(0.1, Search()) == (None, 0.5, 1)
 
 
 def test_a_server_beyond_the_range_is_said_to_be() -> None:
-    rate, at_limit, _ = search(server(1e9), Search(high=64))
-    assert rate == 64
-    assert at_limit
+    assert find(1e9, Search(high=64))[:2] == (64, None)
 
 
-def watch(queue: list[int]) -> QueueWatch:
-    watching = QueueWatch()
-    for t, waiting in enumerate(queue):
-        watching("a", Progress(float(t), 1000 + waiting, 1000, 0, 0, 0.0))
+def test_a_range_of_one_rate_is_one_trial() -> None:
+    assert find(1e9, Search(low=4, high=4)) == (4, None, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"low": 0}, {"low": 9, "high": 8}, {"share": 95}, {"precision": 0}])
+def test_a_search_that_cannot_be_is_explained(wrong: dict[str, float]) -> None:
+    with pytest.raises(PlanError, match="must be"):
+        Search(**wrong)
+
+
+def watch(queue: Sequence[int], done: Sequence[int] | None = None, missed: int = 0) -> TrialWatch:
+    watching = TrialWatch(may_miss=5)
+    for t, (waiting, ended) in enumerate(zip(queue, done or [1000] * len(queue), strict=True)):
+        watching("a", Progress(float(t), ended + waiting, ended, 0, 0, 0.0, missed))
     return watching
 
 
+def served(rate: float, capacity: float, seconds: int, each: float) -> Iterator[tuple[int, int]]:
+    """In flight and done, second by second, of a server that takes `each` seconds and ends `capacity` per second."""
+    for t in range(seconds):
+        done = min(rate, capacity) * max(0.0, t - each)
+        yield round(rate * t - done), round(done)
+
+
 def test_a_queue_that_only_grows_ends_the_trial() -> None:
+    queue, done = zip(*served(20, 12, 40, 1.0), strict=True)
     with pytest.raises(EnoughSeen):
-        watch(list(range(10, 200, 6)))
+        watch(queue, done)
+
+
+@pytest.mark.parametrize("each", [0.5, 5.0, 12.0])
+def test_a_server_that_keeps_up_is_not_taken_for_one_that_does_not(each: float) -> None:
+    queue, done = zip(*served(10, 100, 60, each), strict=True)
+    assert not watch(queue, done).stopped
 
 
 @pytest.mark.parametrize(
-    "queue", [[40] * 60, [20, 30, 40, 30, 20] * 12, list(range(8))], ids=["steady", "waves", "small"]
+    "queue", [[40] * 60, [20, 30, 40, 30, 20] * 12, list(range(15))], ids=["steady", "waves", "small"]
 )
 def test_a_queue_that_does_not_keep_growing_ends_nothing(queue: list[int]) -> None:
-    assert not watch(queue).saturated
+    assert not watch(queue).stopped
+
+
+def test_a_trial_that_cannot_pass_any_more_ends() -> None:
+    assert not watch([1], missed=5).stopped
+    with pytest.raises(EnoughSeen):
+        watch([1], missed=6)
 
 
 def test_a_trial_is_the_first_phase_at_one_rate() -> None:
@@ -61,3 +100,53 @@ def test_a_trial_is_the_first_phase_at_one_rate() -> None:
     assert made.phases[0].load.rate == 3.0
     assert made.phases[0].mix == {"code": 1}
     assert made.seconds == 32
+
+
+class Known(Trials):
+    """An arm whose limit is known, instead of trials that run."""
+
+    limit: float
+    log: list[str]
+
+    def _run(self, rate: float, folder: Path) -> Trial:
+        folder.mkdir(parents=True)
+        self.log.append(self.name)
+        return Trial(rate, Estimate(1.0 if rate <= self.limit else 0.2), rate <= self.limit)
+
+
+def known(folder: Path, name: str, limit: float, log: list[str], share: float = 0.95) -> Known:
+    arm = Known(plan(), Target(name, "http://t"), folder, Options(), Search(share=share))
+    object.__setattr__(arm, "limit", limit)
+    object.__setattr__(arm, "log", log)
+    return arm
+
+
+def test_arms_take_turns_and_a_search_that_was_cut_off_runs_no_trial_twice(tmp_path: Path) -> None:
+    log: list[str] = []
+    wanted = plan(objectives={"tpotMs": 10})
+    arms = [known(tmp_path, "K0", 5, log), known(tmp_path, "auto", 8, log)]
+    peaks = find_peaks(wanted, arms, "K0", lambda *_: None)
+    assert log[:6] == ["K0", "auto"] * 3
+    assert [peak.name for peak in peaks] == ["K0", "auto"]
+    again: list[str] = []
+    arms = [known(tmp_path, "K0", 5, again), known(tmp_path, "auto", 8, again)]
+    assert find_peaks(wanted, arms, "K0", lambda *_: None) == peaks
+    assert not again
+    assert read_peaks(tmp_path)[1] == peaks
+    with pytest.raises(RunFolderError, match="another search"):
+        find_peaks(wanted, [known(tmp_path, "K0", 5, log, 0.9), arms[1]], None, lambda *_: None)
+
+
+def test_a_search_needs_objectives(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="needs objectives"):
+        find_peaks(plan(), [known(tmp_path, "K0", 5, [])], None, lambda *_: None)
+
+
+def test_how_much_more_is_carried_is_as_sure_as_both_peaks() -> None:
+    first, second = Peak("K0", 10.0, 11.0, ()), Peak("auto", 15.0, 16.5, ())
+    change = carried(second, first)
+    assert change is not None
+    assert change.value == pytest.approx(50)
+    assert change.low == pytest.approx(100 * (15 / 11 - 1))
+    assert change.high == pytest.approx(65)
+    assert carried(replace(second, rate=None), first) is None

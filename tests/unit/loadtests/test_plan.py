@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.arms import parse_arms
 from loadtests.plan import PlanError, load_plan
 from tests.unit.loadtests.builders import plan
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -79,3 +82,13 @@ def test_phases_follow_each_other() -> None:
     assert made.seconds == 10
     assert [made.phase_at(t) for t in (-1, 0, 3.9, 4, 10)] == [None, 0, 0, 1, None]
     assert made.most_users == 3
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*-plan.yaml")), ids=lambda path: path.stem)
+def test_the_examples_are_plans(path: Path) -> None:
+    assert load_plan(path).seconds > 0
+
+
+def test_the_example_of_a_schedule_is_one() -> None:
+    (arm,) = parse_arms(f"mine={EXAMPLES / 'sweep-schedule.json'}")
+    assert arm.schedule(48).k_at(48) == 2

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from loadtests.stats import Estimate, Observed, percentile, ratio_percent, relative_gain, weighted_mean
+from loadtests.stats import (
+    Estimate,
+    Observed,
+    Span,
+    binned_percentile,
+    percentile,
+    rate,
+    ratio_percent,
+    relative_gain,
+    speedup,
+    weighted_mean,
+)
 
 CHANCE = 7
 
@@ -90,3 +101,72 @@ def test_ratios_of_two_runs_combine_both_uncertainties() -> None:
     assert found.value == 50
     assert found.low == pytest.approx(50 - np.hypot(3, 2))
     assert ratio_percent(Estimate(1), Estimate(0)) is None
+
+
+def test_binned_percentiles_are_as_sure_as_those_of_all_values() -> None:
+    values = drawn(50.0, 5)
+    exact, binned = percentile(values, 95, chance()), binned_percentile(values, 95, chance())
+    assert exact is not None
+    assert binned is not None
+    assert binned.value == exact.value
+    assert binned.low == pytest.approx(exact.low, rel=0.01)
+    assert binned.high == pytest.approx(exact.high, rel=0.01)
+    assert binned_percentile(Observed.of([], []), 95, chance()) is None
+    even = binned_percentile(Observed.of([20.0] * 40, [float(t) for t in range(40)]), 95, chance())
+    assert even is not None
+    assert width(even) == 0
+    assert even.low == pytest.approx(20.0)
+
+
+def test_rates_hold_the_truth_as_often_as_they_claim() -> None:
+    held = 0
+    for seed in range(120):
+        counts = np.random.default_rng(seed).poisson(40, 24)  # per block of five seconds: 8 a second
+        at = [5 * block + 0.1 for block, count in enumerate(counts) for _ in range(count)]
+        found = rate(Observed.of([1.0] * len(at), at), [Span(0.0, 120.0)], chance())
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 8.0 <= found.high
+    assert held / 120 >= 0.88
+
+
+def test_time_saved_is_told_as_speed_up() -> None:
+    found = speedup(Estimate(50.0, 20.0, 75.0))
+    assert found == Estimate(2.0, 1.25, 4.0)
+    assert speedup(Estimate(-100.0)) == Estimate(0.5)
+    assert speedup(None) is None
+
+
+def test_blocks_that_lie_half_outside_do_not_look_like_slow_ones() -> None:
+    spans = [Span(start + 2.0, start + 12.0) for start in range(0, 120, 12)]
+    at = [t / 10 for t in range(1200) if t / 10 % 12 >= 2.0]
+    found = rate(Observed.of([1.0] * len(at), at), spans, chance())
+    assert found.value == pytest.approx(10)
+    assert found.low == pytest.approx(10, rel=0.02)
+    assert found.high == pytest.approx(10, rel=0.02)
+
+
+def test_that_phases_differ_is_no_uncertainty() -> None:
+    quick, slow = drawn(10.0, 1, blocks=12), drawn(90.0, 2, blocks=12)
+    at = [float(5 * block) for block in [*quick.blocks, *(slow.blocks + 12)]]
+    values, strata = [*quick.values, *slow.values], [1] * quick.values.size + [2] * slow.values.size
+    pooled = weighted_mean(Observed.of(values, at), chance())
+    told_apart = weighted_mean(Observed.of(values, at, strata=strata), chance())
+    assert pooled is not None
+    assert told_apart is not None
+    assert width(pooled) > 20
+    assert width(told_apart) < 0.5
+    assert told_apart.value == pytest.approx(50, abs=0.2)
+
+
+def width(estimate: Estimate) -> float:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low
+
+
+def test_strata_of_few_blocks_are_drawn_together() -> None:
+    values, at = [10.0, 10.0, 90.0, 90.0, 50.0, 50.0], [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]
+    found = weighted_mean(Observed.of(values, at, strata=[1, 1, 2, 2, 3, 3]), chance())
+    assert found is not None
+    assert width(found) > 20

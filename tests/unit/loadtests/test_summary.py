@@ -29,7 +29,7 @@ def test_failed_requests_count_against_the_goodput(tmp_path: Path) -> None:
     assert found.failed == {"timeout": 1}
     assert found.good_share is not None
     assert found.good_share.value == pytest.approx(1 / 3)
-    assert found.goodput == pytest.approx(1 / 60)
+    assert found.goodput.value == pytest.approx(1 / 60)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,14 @@ def test_a_broken_folder_is_named(tmp_path: Path, file: str, content: str, said:
 def test_a_folder_that_holds_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="not the folder of a load test"):
         summarise(tmp_path)
+
+
+def test_only_tokens_that_arrive_while_it_counts_are_throughput(tmp_path: Path) -> None:
+    before = record(5.0, warmup=True, ttft_ms=0.0, e2el_ms=10_000.0, output_tokens=100)  # half of it after the warm-up
+    within = record(20.0, ttft_ms=0.0, e2el_ms=10_000.0, output_tokens=100)
+    after = record(55.0, ttft_ms=0.0, e2el_ms=10_000.0, output_tokens=100)  # half of it after the end
+    folder = run_folder(tmp_path, {"a": [before, within, after]}, warmupSeconds=10)
+    found = summarise(folder).targets["a"]
+    assert found.overall.tokens_per_second.value == pytest.approx(200 / 50)
+    assert found.overall.output_tokens == 200  # of the two requests that count
+    assert found.domains["chat"].tokens_per_second.value == pytest.approx(200 / 50)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from loadtests.arms import parse_arms
-from loadtests.records import RunFolderError, Target, read_requests, write_json
+from loadtests.records import RunFolderError, Target, claim, read_requests, write_json
 from loadtests.summary import summarise
-from loadtests.sweep import DONE, Sweep, claim, merge
+from loadtests.sweep import DONE, STATE, Sweep, merge
 from tests.unit.loadtests.builders import plan, record, run_folder
 
 
@@ -66,8 +66,22 @@ def test_merging_again_changes_nothing(tmp_path: Path) -> None:
     assert len({r.key for r in once}) == len(once)
 
 
-def test_another_sweep_is_not_continued(tmp_path: Path) -> None:
-    claim(sweep(tmp_path))
-    claim(sweep(tmp_path))
-    with pytest.raises(RunFolderError, match="another plan, arms or target"):
-        claim(replace(sweep(tmp_path), blocks=7))
+def test_another_sweep_is_not_continued_once_a_cell_is_done(tmp_path: Path) -> None:
+    def claimed(made: Sweep) -> None:
+        claim(tmp_path / STATE, made.state(), f"cells/*/{DONE}")
+
+    claimed(replace(sweep(tmp_path), blocks=9))  # a mistake that was noticed before anything ran
+    claimed(sweep(tmp_path))
+    fill(sweep(tmp_path))
+    claimed(sweep(tmp_path))
+    with pytest.raises(RunFolderError, match="another blocks"):
+        claimed(replace(sweep(tmp_path), blocks=7))
+
+
+def test_what_arrives_after_a_block_is_no_throughput_of_the_next(tmp_path: Path) -> None:
+    made = sweep(tmp_path, blocks=2)
+    for cell in made.cells():
+        rows = [record(55.0, ttft_ms=0.0, e2el_ms=10_000.0, output_tokens=100)]
+        run_folder(made.folder_of(cell), {cell.arm.name: rows}, warmupSeconds=10)
+    merge(made)
+    assert summarise(tmp_path).targets["K3"].overall.tokens_per_second.value == pytest.approx(2 * 50 / 100)

@@ -92,3 +92,23 @@ def test_a_comparison_says_what_is_significant(tmp_path: Path) -> None:
     said = {row.metric.name: row.statement for row in rows}
     assert said["tpot"].startswith("significantly worse")
     assert said["p50 ttft"].startswith("no significant difference")
+
+
+@pytest.mark.parametrize("text", ["throughput < 90% of other", "p95 itl > 110% of other", "goodput < 90% of other"])
+def test_every_metric_can_fail_a_comparison(tmp_path: Path, text: str) -> None:
+    old = [record(t / 2, tpot_ms=10.0 + t % 3) for t in range(120)]
+    slow = {"tpot_ms": 20.0, "output_tokens": 6, "itl_ms": (40.0,) * 5}
+    new = [record(t / 2, **slow) if t % 2 else record(t / 2, failure="timeout") for t in range(120)]
+    folders = [run_folder(tmp_path / name, {"a": rows}) for name, rows in (("new", new), ("old", old))]
+    (finding,) = judge([parse_condition(text)], *(summarise(folder) for folder in folders))
+    assert finding.failed, finding.statement
+
+
+def test_what_was_zero_before_may_not_grow_and_may_stay(tmp_path: Path) -> None:
+    condition = [parse_condition("failed > 100% of other")]
+    old = run(tmp_path / "old", 10.0)
+    (same,) = judge(condition, run(tmp_path / "same", 10.0), old)
+    assert not same.failed
+    failing = [record(t, failure="timeout") if t % 2 else record(t) for t in range(60)]
+    (worse,) = judge(condition, summarise(run_folder(tmp_path / "new", {"a": failing})), old)
+    assert worse.failed

@@ -1,0 +1,248 @@
+"""How an arm is put in force.
+
+| switch | arms | how |
+|---|---|---|
+| `LiveEngines` | K, schedules | PUT at the live endpoint of each engine (docs/engine-contract.md) |
+| `ByResource` | K >= 1, Auto | kubectl patch of `spec.tuning`: min = max = K, or the bounds as they were |
+| `PausedResource` | all | `spec.paused` while K and schedules are put live, not paused for Auto |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from loadtests.arms import AUTO, Arm, ArmError
+from loadtests.keepsake import Keepsake
+from loadtests.resource import Resource
+from specdec.api.schedule import Schedule, Tier
+from specdec.engine.errors import EngineError
+from specdec.engine.live import LiveClient
+from specdec.engine.speculation import Speculation
+from specdec.engine.target import Target as Engine
+
+FOLLOW_SECONDS: Final = 180.0
+_LOOK_SECONDS: Final = 1.0
+
+
+class Switch(Protocol):
+    """Puts an arm in force and returns once it is. Leaves things as they were on exit."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def apply(self, arm: Arm) -> None:
+        """Raises ArmError."""
+
+    def confirm(self, arm: Arm) -> None:
+        """Raises ArmError when the arm is no longer in force: what was measured meanwhile was something else."""
+
+
+class LiveEngines:
+    """Every engine gets the arm's schedule; at the end each gets back the one that it had.
+
+    before: those, by URL of the engine; empty until entered.
+    """
+
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        control_token: str | None,
+        api_key: str | None = None,
+        keepsake: Keepsake | None = None,
+    ) -> None:
+        self._engines = [Engine(url, "", url.rstrip("/"), control_token, api_key) for url in urls]
+        self._keepsake = keepsake or Keepsake()
+        self.before: dict[str, Schedule] = {}
+        self._put_last: dict[str, Schedule] = {}
+
+    def __enter__(self) -> Self:
+        now = self.schedules()
+        self.before = {
+            url: _schedule(self._keepsake.take(url, lambda schedule=schedule: _entries(schedule)))  # type: ignore[misc]
+            for url, schedule in now.items()
+        }
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.put_each(self.before)
+        for url in self.before:
+            self._keepsake.drop(url)
+
+    def apply(self, arm: Arm) -> None:
+        self._put_last = asyncio.run(self._each(lambda client, engine: _put(client, engine, arm.schedule)))
+
+    def confirm(self, arm: Arm) -> None:
+        now = self.schedules()
+        if changed := [url for url, schedule in self._put_last.items() if now[url] != schedule]:
+            raise ArmError(
+                f"{', '.join(changed)} no longer has the schedule of {arm.name}: it restarted, or somebody else tunes "
+                "it. Under the operator add --resource NAME, so that it is paused meanwhile; then run the same command"
+            )
+
+    def schedules(self) -> dict[str, Schedule]:
+        """What is in force, by URL of the engine. Raises ArmError."""
+        return asyncio.run(self._each(_in_force))
+
+    def put_each(self, wanted: Mapping[str, Schedule]) -> None:
+        """A schedule of its own for each engine; those that are not named keep theirs. Raises ArmError."""
+
+        async def put(client: LiveClient, engine: Engine) -> Schedule | None:
+            schedule = wanted.get(engine.url)
+            return None if schedule is None else await _put(client, engine, lambda _: schedule)
+
+        asyncio.run(self._each(put))
+
+    async def _each(self, act: Callable[[LiveClient, Engine], Awaitable[Any]]) -> dict[str, Any]:
+        try:
+            async with LiveClient() as client:
+                found = await asyncio.gather(*(act(client, engine) for engine in self._engines))
+        except EngineError as error:
+            raise ArmError(f"cannot switch an engine live: {error}") from error
+        return dict(zip((engine.url for engine in self._engines), found, strict=True))
+
+
+async def _in_force(client: LiveClient, engine: Engine) -> Schedule:
+    return _shown(await client.get(engine))
+
+
+def _shown(known: Speculation) -> Schedule:
+    return known.schedule.schedule(known.limits.max_batch)
+
+
+async def _put(client: LiveClient, engine: Engine, schedule: Callable[[int], Schedule]) -> Schedule:
+    known = await client.get(engine)
+    revision, size = known.schedule.revision, known.limits.max_batch
+    done = await client.put(engine, schedule(size), revision=revision + 1, if_revision=revision)
+    return done.schedule(size)
+
+
+def _entries(schedule: Schedule) -> list[list[int]]:
+    return [[t.from_batch, t.to_batch, t.num_speculative_tokens] for t in schedule.tiers]
+
+
+def _schedule(entries: list[list[int]]) -> Schedule:
+    return Schedule(tuple(Tier(*entry) for entry in entries))
+
+
+class ByResource:
+    """Bounds the tuner to one K, and gives it its own bounds back for Auto and at the end."""
+
+    def __init__(
+        self, resource: Resource, follow_seconds: float = FOLLOW_SECONDS, keepsake: Keepsake | None = None
+    ) -> None:
+        self._resource, self._follow_seconds = resource, follow_seconds
+        self._keepsake = keepsake or Keepsake()
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = self._keepsake.take("tuning", self._tuning)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resource.patch({"tuning": self._before})
+        self._keepsake.drop("tuning")
+
+    def apply(self, arm: Arm) -> None:
+        if arm.name == AUTO:
+            self._resource.patch({"tuning": {**self._before, "mode": "Auto"}})
+            return
+        if not arm.k:
+            raise ArmError(f"arm {arm.name} cannot be had through the resource alone; add --engine URL for each engine")
+        self._resource.patch({"tuning": {"mode": "Auto", "min": arm.k, "max": arm.k}})
+        self._await(arm.k)
+
+    def confirm(self, arm: Arm) -> None:
+        if arm.k and (seen := self._ks()) != {arm.k}:
+            raise ArmError(f"{self._resource.name} left K = {arm.k} for {_listed(seen)} while it was measured")
+
+    def _tuning(self) -> dict[str, Any]:
+        tuning = self._resource.get()["spec"].get("tuning", {})
+        return {name: tuning.get(name) for name in ("mode", "min", "max")}
+
+    def _ks(self) -> set[int]:
+        tiers = self._resource.get().get("status", {}).get("speculation", {}).get("schedule", [])
+        return {tier["numSpeculativeTokens"] for tier in tiers}
+
+    def _await(self, k: int) -> None:
+        end = time.monotonic() + self._follow_seconds
+        while (seen := self._ks()) != {k}:
+            if time.monotonic() > end:
+                raise ArmError(
+                    f"{self._resource.name} did not come to K = {k} within {self._follow_seconds:g} s (it shows "
+                    f"{_listed(seen)}); 'kubectl describe specdep' says what holds it; --engine switches live"
+                )
+            time.sleep(_LOOK_SECONDS)
+
+
+def _listed(ks: set[int]) -> str:
+    return f"K = {', '.join(map(str, sorted(ks)))}" if ks else "no K"
+
+
+class PausedResource:
+    """K and schedules go live to the engines while the resource is paused; Auto lets it run from where it was."""
+
+    def __init__(self, resource: Resource, engines: LiveEngines, keepsake: Keepsake | None = None) -> None:
+        self._resource, self._engines = resource, engines
+        self._keepsake = keepsake or Keepsake()
+        self._paused_before = False
+        self._auto: Mapping[str, Schedule] = {}
+        self._running_auto = False
+
+    def __enter__(self) -> Self:
+        self._paused_before = self._keepsake.take("paused", self._is_paused)
+        self._engines.__enter__()
+        self._auto = self._engines.before
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._engines.__exit__(kind, error, trace)
+        finally:
+            self._resource.patch({"paused": self._paused_before})
+            self._keepsake.drop("paused")
+
+    def apply(self, arm: Arm) -> None:
+        """Auto is given the schedule that it had chosen last, so that it is not measured on another arm's."""
+        if arm.name == AUTO:
+            self._engines.put_each(self._auto)
+            self._pause(False)
+        else:
+            self._pause(True)
+            if self._running_auto:
+                self._auto = self._engines.schedules()
+            self._engines.apply(arm)
+        self._running_auto = arm.name == AUTO
+
+    def confirm(self, arm: Arm) -> None:
+        if arm.name != AUTO:
+            self._engines.confirm(arm)
+
+    def _is_paused(self) -> bool:
+        return bool(self._resource.get()["spec"].get("paused", False))
+
+    def _pause(self, paused: bool) -> None:
+        """Returns once the operator has seen it: until then it may still change the engines."""
+        self._resource.patch({"paused": paused})
+        end = time.monotonic() + FOLLOW_SECONDS
+        while not self._observed():
+            if time.monotonic() > end:
+                raise ArmError(
+                    f"the operator has not seen the change of {self._resource.name} for {FOLLOW_SECONDS:g} s; is it up?"
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def _observed(self) -> bool:
+        resource = self._resource.get()
+        seen: object = resource.get("status", {}).get("observedGeneration")
+        return bool(seen == resource["metadata"]["generation"])
