@@ -184,10 +184,15 @@ capture-metrics: setup $(UV) ## Record /metrics of real vLLM after known traffic
 
 .PHONY: test-loadtests bench-loadtest
 test-loadtests: setup ## The load generator against servers that are known, its report in a real browser
-	@$(PYTEST) tests/unit/loadtests tests/loadtests
+	@$(PYTEST) tests/unit/loadtests tests/loadtests -n 2 --dist loadfile --ignore=tests/loadtests/test_stopwatch.py
+	@$(PYTEST) tests/loadtests/test_stopwatch.py
 
 bench-loadtest: setup ## Streamed tokens per core of the load generator, beside a plain httpx loop
 	@$(PY) -m loadtests.bench --out build/bench/loadtest.json
+
+.PHONY: report-vllm-cpu
+report-vllm-cpu: setup $(UV) ## A sweep over every K on real vLLM on the CPU, with its report in build/loadtest-vllm
+	@UV=$(UV) PYTHONPATH=.:images/vllm:operator $(PY) -m tests.engine.sweep build/loadtest-vllm
 
 .PHONY: test-gpu
 test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs (GPUS=4) and the weights
