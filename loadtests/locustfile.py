@@ -1,6 +1,10 @@
 """For `locust -f` itself, with its own web UI, master and workers.
 
-    SPECDEC_LOADTEST_PLAN=plan.yaml SPECDEC_LOADTEST_MODEL=NAME locust -f loadtests/locustfile.py --host http://...
+    SPECDEC_LOADTEST_PLAN=plan.yaml locust -f loadtests/locustfile.py MixedUser ArrivalUser --host http://...
+
+With workers (`--master`, and `--worker` in processes of their own) each of them is told how many there are by
+SPECDEC_LOADTEST_WORKERS=N, so that every request of the open loop is sent once. The model is the first that the server
+lists, or SPECDEC_LOADTEST_MODEL; an API key is read from SPECDEC_LOADTEST_API_KEY.
 
 Pick the user classes as with any locust file: `... MixedUser`, `... ChatUser AgentUser`, `... ArrivalUser`. Users
 follow the plan's phases; records go to SPECDEC_LOADTEST_OUT (default `.`). `specdec loadtest run` does more:
@@ -17,7 +21,7 @@ from typing import Any
 
 from locust import LoadTestShape, events
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.generator.job import Job
 from loadtests.generator.session import Session, listen
@@ -59,7 +63,9 @@ class WholePlan(LoadTestShape):
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, **_: Any) -> None:
-    """A session per process: its clock starts now, its records go to a file of this process."""
+    """A session per process that sends: its clock starts now, its records go to a file of its own."""
+    if isinstance(environment.runner, MasterRunner):
+        return
     plan = _plan()
     key = os.environ.get(KEY_VARIABLE)
     url = str(environment.host or "")
