@@ -14,8 +14,6 @@ from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.first import First, first
 
 TIERS_SPELLED_OUT: Final = 4
-# Kinds of moves whose promised gain is held against what came of it.
-JUDGED: Final = (tuning.Kind.LIVE, tuning.Kind.RESTART, tuning.Kind.RESTART_TRIAL)
 # What the tuner's word for the end of a restart trial is in the history.
 ENDED: Final = {
     tuning.Reason.TRIAL_DELIVERED: "Confirmed",
@@ -149,7 +147,7 @@ def _entry(before: str, after: AcceptedDecision, decision: tuning.Decision, now:
         reason=decision.reason.value,
         predicted_percent=round(decision.gain.mean_percent, 1),
         # What a trial has measured needs no second verdict.
-        verdict=PENDING if decision.kind in JUDGED and not delivered else None,
+        verdict=PENDING if tuning.promises(decision) and not delivered else None,
     )
 
 

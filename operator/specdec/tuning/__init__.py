@@ -29,6 +29,7 @@ from specdec.tuning.recommending import acted, first_schedule, recommend
 from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
 from specdec.tuning.trials import in_words as canary_in_words
+from specdec.tuning.verdicts import promises
 
 __all__ = [
     "Canary",
@@ -68,6 +69,7 @@ __all__ = [
     "load",
     "new_state",
     "observe",
+    "promises",
     "recommend",
     "summarise",
 ]

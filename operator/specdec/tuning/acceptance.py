@@ -125,6 +125,11 @@ def _differs(recent: Floats, whole: Floats) -> bool:
     return bool(((n > 5.0) & (away > ALARM)).any())
 
 
+def patient(memory: AcceptanceMemory) -> AcceptanceMemory:
+    """`memory` in which the last hours count for the last minutes."""
+    return replace(memory, fast=memory.slow)
+
+
 def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats, Floats]:
     """Shape (POSITIONS,) each: see AcceptanceMemory. From stock counters, K in force is draft tokens over drafts."""
     trials, accepted, before = interval.totals[SCALARS:].reshape(3, POSITIONS)

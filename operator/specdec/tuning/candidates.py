@@ -85,9 +85,10 @@ class Outlook:
         return out
 
 
-def outlook(state: State) -> Outlook:
-    """The current estimates, joined."""
-    accepted = acceptance.estimate(state.acceptance, state.k_in_use)
+def outlook(state: State, *, patient: bool = False) -> Outlook:
+    """The current estimates, joined. patient: acceptance of the last hours, not minutes, for what stays for days."""
+    memory = acceptance.patient(state.acceptance) if patient else state.acceptance
+    accepted = acceptance.estimate(memory, state.k_in_use)
     log_ms = state.surface.log_ms(state.grid)
     ks = log_ms.shape[0]
     return Outlook(

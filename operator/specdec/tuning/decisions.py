@@ -36,7 +36,6 @@ class Reason(StrEnum):
     TRIAL_INCONCLUSIVE = "TrialInconclusive"
     TRIAL_NOT_READY = "TrialNotReady"
     DID_NOT_DELIVER = "DidNotDeliver"
-    SWITCHBACK = "Switchback"
     CONSTRAINT_AT_RISK = "ConstraintAtRisk"
     BOUNDS_CHANGED = "BoundsChanged"
     # holds

@@ -42,7 +42,7 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
     if hold is not None:
         return hold
-    seen = candidates.outlook(state)
+    seen = candidates.outlook(state, patient=True)
     plan = best_plan(state, limits, seen, state.day_load)
     size = seen.log_tpot.shape[1]
     before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)

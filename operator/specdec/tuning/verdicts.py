@@ -15,6 +15,7 @@ RESTART_JUDGED_AFTER_SECONDS: Final = 3600.0  # by then the last pod has loaded
 MOST_MOVES: Final = 10
 LOST_PERCENT: Final = -0.5
 JUDGED_KINDS: Final = (Kind.LIVE, Kind.RESTART)
+PROMISING: Final = (Reason.BETTER_SCHEDULE, Reason.BETTER_START_VALUE)
 
 
 def remember(state: State, decision: Decision, before: Schedule, now: float) -> State:
@@ -26,18 +27,33 @@ def remember(state: State, decision: Decision, before: Schedule, now: float) -> 
     return replace(state, moves=(*state.moves, move)[-MOST_MOVES:])
 
 
+def promises(decision: Decision | Move) -> bool:
+    """Whether a gain was promised, so that a verdict is due: not for moves that a bound or a limit forced."""
+    return decision.reason in PROMISING
+
+
 def judge(state: State, now: float) -> State:
-    """`state` with the last move judged, once enough has been measured under it."""
-    if not state.moves or state.moves[-1].realised is not None:
+    """`state` with its moves judged that are old enough; one that another move followed too soon is inconclusive."""
+    due = [i for i, move in enumerate(state.moves) if move.verdict is Verdict.PENDING and _judged_here(move)]
+    if not due:
         return state
-    move = state.moves[-1]
-    patience = RESTART_JUDGED_AFTER_SECONDS if move.kind is Kind.RESTART else JUDGED_AFTER_SECONDS
-    if now - move.at < patience:
-        return state
-    if move.reason is not Reason.BETTER_SCHEDULE and move.kind is not Kind.RESTART:
-        return state
-    realised = realised_gain(state, move)
-    return replace(state, moves=(*state.moves[:-1], replace(move, realised=realised, verdict=_verdict(realised))))
+    moves, last = list(state.moves), len(state.moves) - 1
+    for i in due:
+        if i < last:
+            moves[i] = replace(moves[i], verdict=Verdict.INCONCLUSIVE)
+        elif now - moves[i].at >= _patience(moves[i]) and state.trial is None:
+            realised = realised_gain(state, moves[i])
+            moves[i] = replace(moves[i], realised=realised, verdict=_verdict(realised))
+    return replace(state, moves=tuple(moves)) if moves != list(state.moves) else state
+
+
+def _judged_here(move: Move) -> bool:
+    """A restart trial has a verdict of its own."""
+    return promises(move) and move.kind in JUDGED_KINDS
+
+
+def _patience(move: Move) -> float:
+    return RESTART_JUDGED_AFTER_SECONDS if move.kind is Kind.RESTART else JUDGED_AFTER_SECONDS
 
 
 def realised_gain(state: State, move: Move) -> Gain:
@@ -53,7 +69,7 @@ def take_back(state: State, now: float) -> Decision | None:
     if not state.moves or state.moves[-1].verdict is not Verdict.DID_NOT_DELIVER:
         return None
     move = state.moves[-1]
-    if move.kind not in JUDGED_KINDS or move.realised is None or state.in_force != move.after:
+    if move.kind is not Kind.LIVE or move.realised is None or state.in_force != move.after:
         return None
     realised = move.realised.mean_percent
     message = f"the last move was to gain {move.predicted.mean_percent:+.1f} % and brought {realised:+.1f} %"

@@ -40,6 +40,7 @@ class Snapshot:
     totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the
     position before it in drafts that verified this one too (drafts themselves for the first).
     histograms: cumulative counts of the LATENCIES, each followed by the count; `bounds` are their upper ends.
+    created: when the counters began, seconds since the epoch: a reset that lost scrapes would hide shows here.
     """
 
     incarnation: str
@@ -50,8 +51,7 @@ class Snapshot:
     totals: Floats
     histograms: tuple[Floats, ...]
     bounds: tuple[tuple[float, ...], ...]
-    running: float
-    waiting: float
+    created: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,7 @@ def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Fl
         totals,
         histograms,
         tuple(_bounds(sample.stock, name) for name in LATENCIES),
-        _gauge(sample.stock.running_requests),
-        _gauge(sample.stock.waiting_requests),
+        sample.stock.created,
     )
 
 
@@ -175,6 +174,8 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
     """Differences, or None when the engine restarted, a counter fell, or no time went by."""
     if before.incarnation != after.incarnation or after.at <= before.at or (before.exact and not after.exact):
         return None
+    if before.created is not None and after.created is not None and after.created > before.created + 1.0:
+        return None
     cells = after.cells.copy()
     if before.keys is after.keys:
         cells -= before.cells
@@ -191,10 +192,6 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
     return Interval(
         after.at - before.at, after.exact, after.keys[moved], cells[moved], totals, histograms, after.bounds
     )
-
-
-def _gauge(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) and value >= 0 else 0.0
 
 
 def _usable(values: Floats) -> bool:
