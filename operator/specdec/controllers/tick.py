@@ -37,10 +37,14 @@ def ticked(
     *,
     now: float,
     chance: float,
+    donor: tuning.State | None = None,
 ) -> Outcome:
-    """Learn from `seen`, then decide within `limits`, which the caller has just read from fresh state."""
+    """Learn from `seen`, then decide within `limits`, which the caller has just read from fresh state.
+
+    donor: the tuner of another resource of the same environment, to begin with where nothing of one's own is known.
+    """
     window = parse_seconds(resource.spec.tuning.window)
-    state = tuning.observe(tuner or restored(resource, checkpoint, now), seen.samples, now, window)
+    state = tuning.observe(tuner or restored(resource, checkpoint, now, donor), seen.samples, now, window)
     latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)
@@ -52,25 +56,31 @@ def ticked(
     return Outcome(noted, state, answer)
 
 
-def restored(resource: SpeculativeDeployment, checkpoint: Checkpoint, now: float) -> tuning.State:
-    """What was learned before, or a new state where nothing fits any more; in force is what was accepted."""
+def restored(
+    resource: SpeculativeDeployment, checkpoint: Checkpoint, now: float, donor: tuning.State | None = None
+) -> tuning.State:
+    """What was learned before, or a new state where nothing fits any more, with what `donor` learned as its prior.
+
+    In force is what was accepted.
+    """
     accepted = checkpoint.accepted
     assert accepted is not None
     wanted = wanted_live(accepted, resource.spec.engine.max_num_seqs)
     state = tuning.in_line(
-        _learned(resource, checkpoint), wanted, accepted.start_k, on_trial=accepted.trial is not None
+        _learned(resource, checkpoint, donor), wanted, accepted.start_k, on_trial=accepted.trial is not None
     )
     return _with_canary(state, accepted.trial, now)
 
 
-def _learned(resource: SpeculativeDeployment, checkpoint: Checkpoint) -> tuning.State:
+def _learned(resource: SpeculativeDeployment, checkpoint: Checkpoint, donor: tuning.State | None) -> tuning.State:
     environment, prior = environment_of(resource), tuning.estimated_prior()
     if checkpoint.tuner is not None:
         try:
             return tuning.load(checkpoint.tuner, environment, prior)
         except tuning.CheckpointError as error:
             log.info("learning begins anew", resource=resource.name, namespace=resource.namespace, why=str(error))
-    return tuning.new_state(environment, prior)
+    fresh = tuning.new_state(environment, prior)
+    return fresh if donor is None or donor.environment != environment else tuning.inherited(fresh, donor)
 
 
 def _with_canary(state: tuning.State, trial: RestartTrial | None, now: float) -> tuning.State:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -18,7 +18,7 @@ from specdec.controllers import pods
 from specdec.controllers.accepting import in_words, wanted_live
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.engines import Engines, Round, Told, behind, refreshed, with_told
-from specdec.controllers.limits import limits_of
+from specdec.controllers.limits import environment_of, limits_of
 from specdec.controllers.loops import Again
 from specdec.controllers.metrics import Metrics
 from specdec.controllers.rollout import rolling
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 # What was learned since is lost with the process; a resource without traffic learns nothing and saves nothing.
 SAVE_EVERY_SECONDS: Final = 600.0
+MOST_ENVIRONMENTS: Final = 32
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Tuner:
     """wake: calls the resource's loop when a round has come back. may_act: whether this replica holds the lease.
 
     now: seconds since the epoch. chance: uniform in [0, 1).
+    learned: the last tuner of each environment, a prior for the next resource of it.
     """
 
     engines: Engines
@@ -51,6 +53,7 @@ class Tuner:
     may_act: Callable[[], bool]
     now: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
+    learned: dict[tuning.Environment, tuning.State] = field(default_factory=dict)
 
     async def ask(self, resource: SpeculativeDeployment, standing: Standing, seen: Seen) -> Again:
         """Begin a round if it is time for one; when to look again."""
@@ -90,7 +93,14 @@ class Tuner:
             now=self.now(),
         )
         outcome = ticked(
-            resource, checkpoint, standing.tuner, shown, standing.limits, now=self.now(), chance=self.chance()
+            resource,
+            checkpoint,
+            standing.tuner,
+            shown,
+            standing.limits,
+            now=self.now(),
+            chance=self.chance(),
+            donor=self.learned.get(environment_of(resource)),
         )
         return self._with_learned(standing, outcome)
 
@@ -98,6 +108,7 @@ class Tuner:
         """The outcome's checkpoint is stored: from here on it holds."""
         before, standing.answer = standing.answer, outcome.answer
         standing.tuner, standing.unread = outcome.tuner, False
+        self._share(outcome.tuner)
         self._count(_name(resource), standing, outcome, before)
 
     async def tell(self, resource: SpeculativeDeployment, standing: Standing) -> None:
@@ -123,6 +134,12 @@ class Tuner:
         log.info(
             "engines told", resource=str(name), k=in_words(accepted), revision=accepted.revision, engines=len(told)
         )
+
+    def _share(self, tuner: tuning.State) -> None:
+        self.learned.pop(tuner.environment, None)
+        self.learned[tuner.environment] = tuner
+        if len(self.learned) > MOST_ENVIRONMENTS:
+            self.learned.pop(next(iter(self.learned)))
 
     def _begin(self, name: Name, standing: Standing, targets: Sequence[Target]) -> None:
         async def talk() -> Round:

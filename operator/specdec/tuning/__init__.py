@@ -15,6 +15,7 @@ from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, V
 from specdec.tuning.explaining import Candidate, Explanation, explain
 from specdec.tuning.limits import Constraint, Disruption, LatencyMetric, Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.observing import observe
+from specdec.tuning.pooling import inherited
 from specdec.tuning.prior import (
     CostTable,
     Environment,
@@ -66,6 +67,7 @@ __all__ = [
     "explain",
     "first_schedule",
     "in_line",
+    "inherited",
     "load",
     "new_state",
     "observe",
