@@ -137,15 +137,15 @@ class Lanes:
         """Let the clocks move by `moved`; the mean number of requests present meanwhile."""
         base = np.floor(self.clock / BIN_TOKENS)
         passed = np.floor((self.clock + moved) / BIN_TOKENS) - base
-        left, early = np.zeros(self.shape), np.zeros(self.shape)
-        for ahead in range(1, int(passed.max()) + 1):
-            bins = base + ahead
-            at = self._row * BINS + (bins.astype(np.int64) & (BINS - 1))
-            out = np.where(ahead <= passed, self._flat[at], 0.0)
-            self._flat[at] -= out
-            left = left + out
-            early = early + out * (1.0 - (bins * BIN_TOKENS - self.clock) / np.maximum(moved, 1e-9))
-        requests = np.maximum(self.present + presence - early, 0.0)
+        ahead = np.arange(1.0, passed.max() + 1.0)[:, None, None]  # (bins, policies, seeds x replicas)
+        at = self._row * BINS + ((base + ahead).astype(np.int64) & (BINS - 1))
+        out = self._flat[at] * (ahead <= passed)
+        self._flat[at] -= out
+        left = out.sum(axis=0)
+        # each left when the clock came to the end of its bin; what was then still to come, it missed
+        missed = left * (self.clock + moved - base * BIN_TOKENS) - (out * ahead).sum(axis=0) * BIN_TOKENS
+        early = missed / np.maximum(moved, 1e-9)
+        requests: Floats = np.maximum(self.present + presence - early, 0.0)
         self.present = np.maximum(self.present + arrived - left, 0.0)
         self.left = left
         self.clock += moved

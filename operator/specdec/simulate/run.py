@@ -96,14 +96,14 @@ class Run:
 
     def _chunk(self, block: arrivals.Block, start: float) -> None:
         every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)
-        length = self.world.mean_length(start)
+        length, noise = self.world.mean_length(start), self._noise(block.count.shape[0])
         for i in range(block.count.shape[0]):
             at = start + i * ADVANCE_SECONDS
             if at % ORACLE_SECONDS < ADVANCE_SECONDS:
                 self._oracles(at)
                 length = self.world.mean_length(at)
             self.rollouts.step(at, self.counters)
-            done = self.lanes.advance(block, i, self._noise())
+            done = self.lanes.advance(block, i, noise[i])
             self.counters.add(done, block.demand[i], ADVANCE_SECONDS)
             waiting = self.lanes.waiting.reshape(self.lanes.shape)
             self.measures.add(done, waiting, at, ADVANCE_SECONDS, length)
@@ -140,13 +140,16 @@ class Run:
                 own = np.stack([self.world.time_per_token(at, k)[k] for k in range(self.world.max_k + 1)])
                 self.lanes.tables[p] = own.argmin(axis=0)
 
-    def _noise(self) -> Floats:
-        """Step times wander by a few percent, slowly and alike for all policies of a seed."""
-        spread = self.world.workload.step_noise
+    def _noise(self, advances: int) -> Floats:
+        """Shape (advances, lanes of a policy): step times wander by a few percent, slowly, alike for all policies."""
+        spread, shape = self.world.workload.step_noise, (advances, 2, self.noise.shape[1])
         keep = np.exp(-ADVANCE_SECONDS / NOISE_SECONDS)
-        fresh = np.stack([rng.standard_normal((2, self.noise.shape[1])) for rng in self.noises])
-        self.noise = keep * self.noise + np.sqrt(1 - keep**2) * fresh[:, 0]
-        return np.exp(spread * self.noise + spread * fresh[:, 1]).ravel()
+        fresh = np.stack([rng.standard_normal(shape) for rng in self.noises], axis=2)  # (advances, 2, seeds, replicas)
+        wander = np.empty_like(fresh[:, 0])
+        for i, step in enumerate(np.sqrt(1 - keep**2) * fresh[:, 0]):
+            self.noise = keep * self.noise + step
+            wander[i] = self.noise
+        return np.exp(spread * (wander + fresh[:, 1])).reshape(advances, -1)
 
     def _tick(self, done: Advanced, at: float) -> None:
         self.measures.tick(done, at - ADVANCE_SECONDS, self.cost, self.best)

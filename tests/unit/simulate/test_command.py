@@ -85,6 +85,7 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     assert off <= 120
     document.write(out, tmp_path / "benchmark.md")
     page = (tmp_path / "benchmark.md").read_text("utf-8")
+    assert "| not judged |" in page
     assert "| seconds until a mismatched drafter is off | mismatch | at most 120 |" in page
     assert (tmp_path / "benchmark.png").exists()
 
