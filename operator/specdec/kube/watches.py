@@ -164,7 +164,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.request_timeout = REQUEST_SECONDS
     chosen.networking.connect_timeout = CONNECT_SECONDS
     chosen.networking.error_backoffs = Backoffs()
-    chosen.queueing.idle_timeout = 1.0
+    chosen.queueing.idle_timeout = 0.2
     chosen.queueing.exit_timeout = 0.5
     for kind in WATCHED:
         if selector := selector_of(kind):
