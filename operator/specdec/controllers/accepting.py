@@ -177,9 +177,10 @@ def _first(checkpoint: Checkpoint, how: Switching, asked: int, started: First, n
     several = started.schedule if len(started.schedule.tiers) > 1 else None
     accepted = AcceptedDecision(revision=1, switching=how, start_k=max(started.schedule.ks), schedule=several)
     begun = replace(checkpoint, accepted=accepted, asked_start_k=asked, since=now)
-    if not _tuned(accepted, asked):
+    if not started.why:
         return begun
-    return begun.remember(Entry(at=now, before=str(asked), after=in_words(accepted), reason="FirstSchedule"))
+    reason = "FirstSchedule" if _tuned(accepted, asked) else "PriorMayNotFit"
+    return begun.remember(Entry(at=now, before=str(asked), after=in_words(accepted), reason=reason))
 
 
 def way(resource: SpeculativeDeployment) -> Switching:

@@ -64,6 +64,7 @@ def limits_of(
         restart_seconds=ESTIMATED_RESTART_SECONDS,
         max_unavailable=max(spec.rollout.max_unavailable, 1),
         most_tiers=MOST_TIERS if spec.engine.parallelism.data == 1 else 1,
+        serving=pods,
         trial_possible=spec.replicas > 1,
         trial_start_seconds=float(spec.engine.startup_timeout_seconds + grace_period_seconds(spec.engine)),
     )

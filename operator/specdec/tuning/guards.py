@@ -106,6 +106,13 @@ def window_is_closed(state: State, limits: Limits, now: float) -> Hold | None:
     return Hold(Reason.OUTSIDE_WINDOW, "no window of spec.tuning.disruption is open now", now)
 
 
+def replicas_are_missing(state: State, limits: Limits, now: float) -> Hold | None:
+    if limits.serving is None or limits.serving >= limits.replicas:
+        return None
+    message = f"{limits.serving} of {limits.replicas} replicas serve; none is taken away meanwhile"
+    return Hold(Reason.ROLLOUT_IN_PROGRESS, message, now)
+
+
 def others_would_saturate(state: State, limits: Limits, now: float) -> Hold | None:
     left = limits.replicas - limits.max_unavailable
     if left <= 0 or state.recent.step_seconds <= 0:
@@ -127,12 +134,13 @@ BEFORE_A_MOVE: Final[tuple[Check, ...]] = (
     drafts_are_few,
 )
 BEFORE_A_LIVE_MOVE: Final[tuple[Check, ...]] = (live_change_is_recent,)
-BEFORE_AN_URGENT_RESTART: Final[tuple[Check, ...]] = (restarts_are_spent, window_is_closed)
+BEFORE_AN_URGENT_RESTART: Final[tuple[Check, ...]] = (restarts_are_spent, window_is_closed, replicas_are_missing)
 BEFORE_A_RESTART: Final[tuple[Check, ...]] = (
     restarts_are_spent,
     window_is_closed,
     restart_is_recent,
     day_is_not_seen,
+    replicas_are_missing,
     others_would_saturate,
 )
 

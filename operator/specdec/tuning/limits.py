@@ -71,6 +71,7 @@ class Limits:
     restart_seconds: how long one pod takes from leaving service to serving again.
     max_unavailable: pods that a rolling restart takes out at once.
     most_tiers: of a start-up schedule; 1 for engines that take none by batch size.
+    serving: replicas that serve now; None where that is not known.
     trial_possible: whether a start value can be tried on one replica while others serve as they did.
     trial_start_seconds: how long that replica may take until it serves.
     """
@@ -98,6 +99,7 @@ class Limits:
     restart_seconds: float = 480.0
     max_unavailable: int = 1
     most_tiers: int = 6
+    serving: int | None = None
     trial_possible: bool = False
     trial_start_seconds: float = 3_600.0
 

@@ -83,7 +83,7 @@ def test_where_the_prior_may_not_fit_the_users_k_stays_and_it_is_said(spec: dict
     assert prior_doubt(parsed) == f"the packaged step times are not known to fit {said}"
     assert first(parsed).schedule == constant(7, 256)
     after = amended(Checkpoint(), parsed, NOW)
-    assert after.history == ()
+    assert (after.history[0].after, after.history[0].reason) == ("7", "PriorMayNotFit")
     told = steps(parsed, Checkpoint(), after, None)
     assert said in told[0].message
     assert "K = 7 as asked" in told[0].message

@@ -263,6 +263,15 @@ def test_what_others_decided_ends_a_trial() -> None:
     assert moved.canary is running.state.canary
 
 
+def test_no_replica_is_taken_away_while_another_is_missing() -> None:
+    running = fleet(pods=3, profile=HARD, limits=replace(LIMITS, serving=2))
+    running.run(25 * HOUR, 60, every=300.0, act=False)
+    answer = running.answers[-1]
+    assert isinstance(answer, Hold)
+    assert answer.reason is Reason.ROLLOUT_IN_PROGRESS
+    assert "2 of 3 replicas serve" in answer.message
+
+
 def test_a_fleet_whose_peers_would_saturate_is_not_restarted() -> None:
     running = fleet(pods=3, profile=HARD, limits=replace(LIMITS, max_num_seqs=80))
     running.run(25 * HOUR, 60, every=300.0, act=False)
