@@ -26,8 +26,8 @@ def steps(
     answer: Answer | None,
 ) -> list[Event]:
     """What is to be told of the step from one checkpoint to the next."""
-    if before.accepted is None:
-        return [start_value_chosen(why)] if (why := first(resource).why) else []
+    if before.accepted is None and after.accepted is not None:
+        return [start_value_chosen(after.accepted, why)] if (why := first(resource).why) else []
     told = [pods_restart(reason)] if (reason := _restart(resource, before, after)) else []
     if isinstance(answer, tuning.Decision) and before.accepted and after.accepted:
         return [*told, decided(answer, before.accepted, after.accepted)]
@@ -41,8 +41,8 @@ def children_made(count: int) -> Event:
     return Event("Normal", EventReason.CHILDREN_APPLIED, f"made {count} objects for this resource")
 
 
-def start_value_chosen(why: str) -> Event:
-    return Event("Normal", EventReason.START_VALUE_CHOSEN, f"the pods start with {why}")
+def start_value_chosen(accepted: AcceptedDecision, why: str) -> Event:
+    return Event("Normal", EventReason.START_VALUE_CHOSEN, f"the pods start with K {in_words(accepted)}: {why}")
 
 
 def trial_stopped(trial: RestartTrial, why: str | None) -> Event:

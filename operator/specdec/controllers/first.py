@@ -34,7 +34,7 @@ def first(resource: SpeculativeDeployment) -> First:
         return First(plain)
     doubt = prior_doubt(resource)
     if doubt is not None:
-        return First(plain, f"K = {asked} as asked: {doubt}, so nothing is known yet that would speak for another")
+        return First(plain, f"as asked; {doubt}, so nothing is known yet that would speak for another")
     unseen = tuning.new_state(environment_of(resource), tuning.estimated_prior())
     limits = limits_of(resource, {}, pods=0, by_restart=True, rolling=False, restarts=(), newest_sample=None, now=0.0)
     chosen = tuning.first_schedule(unseen, limits)

@@ -86,7 +86,7 @@ def test_where_the_prior_may_not_fit_the_users_k_stays_and_it_is_said(spec: dict
     assert (after.history[0].after, after.history[0].reason) == ("7", "PriorMayNotFit")
     told = steps(parsed, Checkpoint(), after, None)
     assert said in told[0].message
-    assert "K = 7 as asked" in told[0].message
+    assert "the pods start with K 7: as asked" in told[0].message
 
 
 def test_running_pods_whose_record_was_lost_are_not_given_another_schedule() -> None:
