@@ -69,6 +69,7 @@ class Ledger:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self.log(name)), output, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
         ]
         # not Popen: that wants its child to end before the object does
         pid = os.posix_spawn("/bin/sh", argv, environment, file_actions=files, setsid=True)
@@ -144,3 +145,15 @@ def _stat(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return None
+
+
+def _inherited() -> list[int]:
+    """Open files beyond the standard ones that a child would get: locks and pipes of our caller, held for its life."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if number > 2 and os.get_inheritable(number):
+                found.append(number)
+        except OSError:  # the folder itself, which is closed by now
+            continue
+    return found
