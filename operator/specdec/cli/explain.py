@@ -72,10 +72,10 @@ def explained(stored: Json, config_map: Json | None, now: float) -> list[str]:
         newest_sample=None,
         now=now,
     )
-    # The first line answers for a fleet that is not looked at here; the condition above is the operator's own answer.
+    # What would be done is the operator's to say, on the condition above: no fleet is looked at here.
     state = restored(resource, checkpoint, now)
     lines += [f"on trial: {tuning.canary_in_words(state.canary)}"] if state.canary is not None else []
-    return lines + tuning.explain(state, limits, now).lines()[1:]
+    return lines + tuning.explain(state, limits, now).lines(live=False)
 
 
 async def _read(client: KubeClient, namespace: str, name: str) -> tuple[Json, Json | None]:

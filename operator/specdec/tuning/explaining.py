@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from specdec.tuning import candidates
+from specdec.tuning import candidates, guards, telling
+from specdec.tuning.candidates import TWO_SIDED_90
 from specdec.tuning.decisions import Decision, Gain, Hold
-from specdec.tuning.limits import Limits
+from specdec.tuning.limits import Limits, Switching
 from specdec.tuning.recommending import recommend
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State
@@ -35,20 +36,38 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """pods: remembered. newest_seconds: age of the newest page. recent_drafts: of the last minutes. steps: by now."""
+
+    pods: int
+    newest_seconds: float | None
+    recent_drafts: float
+    steps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Samples, estimates, candidates and the answer that follows from them.
 
     shares: (batch, share of the recent request time) of each batch bucket in use.
+    guards: what objects to acting now. lengths: (K, mean tokens per step, its 90 % interval). at: since the epoch.
     """
 
     summary: Summary
     answer: Decision | Hold
     shares: tuple[tuple[int, float], ...]
     candidates: tuple[Candidate, ...]
+    guards: tuple[Hold, ...]
+    evidence: Evidence
+    lengths: tuple[tuple[int, float, float, float], ...]
+    at: float
 
-    def lines(self) -> list[str]:
-        """Plain text, one thought a line; the first line is what a condition's message says."""
-        return _lines(self)
+    def lines(self, *, live: bool = True) -> list[str]:
+        """Plain text, one thought a line; the first line is what a condition's message says.
+
+        live: False leaves out what would be done now, for a state that comes from a checkpoint.
+        """
+        return telling.lines(self, live=live)
 
 
 def explain(state: State, limits: Limits, now: float) -> Explanation:
@@ -63,7 +82,35 @@ def explain(state: State, limits: Limits, now: float) -> Explanation:
         for batch, _ in shares
         for k in range(1, state.start_k + 1)
     )
-    return Explanation(summarise(state, limits), recommend(state, limits, now, 0.5), shares, rows)
+    return Explanation(
+        summarise(state, limits),
+        recommend(state, limits, now, 0.5),
+        shares,
+        rows,
+        _guards(state, limits, now),
+        _evidence(state, now),
+        _lengths(state, seen),
+        now,
+    )
+
+
+def _guards(state: State, limits: Limits, now: float) -> tuple[Hold, ...]:
+    last = guards.BEFORE_A_RESTART if limits.switching is Switching.RESTART else guards.BEFORE_A_LIVE_MOVE
+    checks = (*guards.BEFORE_ANYTHING, *guards.BEFORE_A_MOVE, *last)
+    return tuple(hold for check in checks if (hold := check(state, limits, now)) is not None)
+
+
+def _evidence(state: State, now: float) -> Evidence:
+    newest = max((pod.at for pod in state.pods.values()), default=None)
+    age = None if newest is None else max(now - newest, 0.0)
+    return Evidence(len(state.pods), age, state.recent.drafts, float(state.tried_steps.sum()))
+
+
+def _lengths(state: State, seen: candidates.Outlook) -> tuple[tuple[int, float, float, float], ...]:
+    mean = seen.acceptance.log_length[: state.start_k + 1]
+    width = TWO_SIDED_90 * np.sqrt(seen.length_covariance.diagonal()[: state.start_k + 1])
+    rows = zip(np.exp(mean).tolist(), np.exp(mean - width).tolist(), np.exp(mean + width).tolist(), strict=True)
+    return tuple((k, *row) for k, row in enumerate(rows))[1:]
 
 
 def _shares(state: State, size: int) -> tuple[tuple[int, float], ...]:
@@ -80,7 +127,7 @@ def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_
     row = batch - 1
     difference = float(seen.log_tpot[now_k, row] - seen.log_tpot[k, row])
     sd = float(seen.contrast_sd(np.array([now_k]), np.array([k]), np.array([batch]))[0])
-    interval = [100.0 * float(np.expm1(difference + z * sd)) for z in (0, -1.645, 1.645)]
+    interval = [100.0 * float(np.expm1(difference + z * sd)) for z in (0.0, -TWO_SIDED_90, TWO_SIDED_90)]
     tpot = float(np.exp(seen.log_tpot[k, row]))
     return Candidate(
         batch=batch,
@@ -94,23 +141,3 @@ def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_
         in_force=k == now_k,
         measured=bool(state.tried_steps[k, np.searchsorted(BATCH_BUCKET_ENDS, batch)] > LEAST_STEPS),
     )
-
-
-def _lines(explanation: Explanation) -> list[str]:
-    summary, answer = explanation.summary, explanation.answer
-    kind = answer.kind.value if isinstance(answer, Decision) else "Hold"
-    lines = [f"{kind}: {answer.reason.value}: {answer.message}"]
-    rates = " ".join(f"{p:.2f}" for p in summary.acceptance)
-    lines.append(f"acceptance per position (cumulative): {rates}; {summary.drafts:.0f} drafts seen")
-    lines.append(f"confidence in the step costs in use: {100 * summary.confidence:.0f} %")
-    for batch, share in explanation.shares:
-        lines.append(f"batch {batch} ({100 * share:.0f} % of the request time)")
-        lines += [_line(row) for row in explanation.candidates if row.batch == batch]
-    return lines
-
-
-def _line(row: Candidate) -> str:
-    marks = ("in force " if row.in_force else "") + ("" if row.allowed else "not allowed ")
-    gain = f"{row.gain.mean_percent:+6.1f} % [{row.gain.lower_percent:+.1f}, {row.gain.upper_percent:+.1f}]"
-    known = "measured" if row.measured else "inferred"
-    return f"  K={row.k}  step {row.step_ms:7.2f} ms  {row.tpot_ms:7.2f} ms per token  {gain}  {known} {marks}".rstrip()

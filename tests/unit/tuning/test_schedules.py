@@ -243,6 +243,12 @@ def test_the_explanation_names_every_candidate_and_the_answer() -> None:
     assert {row.k for row in told.candidates} == set(range(1, 8))
     assert any(row.in_force for row in told.candidates)
     assert told.lines()[0].split(":")[1].strip() in {reason.value for reason in Reason}
+    text = "\n".join(told.lines())
+    for part in ("no guard objects", "samples: 2 pods, exact counters", "K=3 2.58 [", "█", "last moves:", "promised"):
+        assert part in text
+    paused = explain(running.state, replace(running.limits, paused=True), running.now)
+    assert "guard Paused: spec.paused is set" in paused.lines()
+    assert not any("guard" in line for line in paused.lines(live=False))
     figures = summarise(running.state, running.limits)
     assert figures.tokens_per_second is not None
     assert figures.mean_accepted_length is not None
