@@ -12,7 +12,7 @@
 from specdec.tuning.canary import Canary
 from specdec.tuning.checkpoint import CheckpointError, dump, load
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, Verdict
-from specdec.tuning.explaining import Candidate, Explanation, explain
+from specdec.tuning.explaining import explain
 from specdec.tuning.limits import Constraint, Disruption, LatencyMetric, Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.observing import observe
 from specdec.tuning.pooling import inherited
@@ -29,6 +29,7 @@ from specdec.tuning.prior import (
 from specdec.tuning.recommending import acted, first_schedule, recommend
 from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
+from specdec.tuning.telling import Candidate, Explanation
 from specdec.tuning.trials import in_words as canary_in_words
 from specdec.tuning.verdicts import promises
 

@@ -1,73 +1,22 @@
-"""Why the tuner does what it does, as data that a terminal, a condition's message or a plot can show."""
+"""Why the tuner does what it does: what `recommend` would answer, with all that it rests on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from specdec.tuning import candidates, guards, telling
+from specdec.tuning import candidates, guards
 from specdec.tuning.candidates import TWO_SIDED_90
-from specdec.tuning.decisions import Decision, Gain, Hold
+from specdec.tuning.decisions import Gain, Hold
 from specdec.tuning.limits import Limits, Switching
 from specdec.tuning.recommending import recommend
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State
-from specdec.tuning.summary import Summary, summarise
+from specdec.tuning.summary import summarise
+from specdec.tuning.telling import Candidate, Evidence, Explanation
 
 LEAST_STEPS: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One K at one batch size. tpot_ms: predicted time per output token; gain: over the K in force there."""
-
-    batch: int
-    k: int
-    step_ms: float
-    accepted_length: float
-    tpot_ms: float
-    tokens_per_second: float
-    gain: Gain
-    allowed: bool
-    in_force: bool
-    measured: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """pods: remembered. newest_seconds: age of the newest page. recent_drafts: of the last minutes. steps: by now."""
-
-    pods: int
-    newest_seconds: float | None
-    recent_drafts: float
-    steps: float
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Samples, estimates, candidates and the answer that follows from them.
-
-    shares: (batch, share of the recent request time) of each batch bucket in use.
-    guards: what objects to acting now. lengths: (K, mean tokens per step, its 90 % interval). at: since the epoch.
-    """
-
-    summary: Summary
-    answer: Decision | Hold
-    shares: tuple[tuple[int, float], ...]
-    candidates: tuple[Candidate, ...]
-    guards: tuple[Hold, ...]
-    evidence: Evidence
-    lengths: tuple[tuple[int, float, float, float], ...]
-    at: float
-
-    def lines(self, *, live: bool = True) -> list[str]:
-        """Plain text, one thought a line; the first line is what a condition's message says.
-
-        live: False leaves out what would be done now, for a state that comes from a checkpoint.
-        """
-        return telling.lines(self, live=live)
 
 
 def explain(state: State, limits: Limits, now: float) -> Explanation:

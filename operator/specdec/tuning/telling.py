@@ -1,22 +1,71 @@
-"""An explanation as text for a terminal: what was seen, what is believed, what each K would yield, what held."""
+"""An explanation as data and as text: what was seen, what is believed, what each K would yield, what held."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
-from specdec.tuning.decisions import Decision, Gain, Move
-
-if TYPE_CHECKING:
-    from specdec.tuning.explaining import Candidate, Explanation
+from specdec.tuning.decisions import Decision, Gain, Hold, Move
+from specdec.tuning.summary import Summary
 
 BAR: Final = 24  # characters of the best K's goodput
 SPREAD: Final = 2.0  # how much longer a bar is, in shares, than in proportion: differences are what is looked for
 MOVES: Final = 5
 
 
-def lines(told: Explanation, *, live: bool) -> list[str]:
-    """One thought a line. live: with what would be done now; a state from a checkpoint knows no fleet to do it to."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One K at one batch size. tpot_ms: predicted time per output token; gain: over the K in force there."""
+
+    batch: int
+    k: int
+    step_ms: float
+    accepted_length: float
+    tpot_ms: float
+    tokens_per_second: float
+    gain: Gain
+    allowed: bool
+    in_force: bool
+    measured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """pods: remembered. newest_seconds: age of the newest page. recent_drafts: of the last minutes. steps: by now."""
+
+    pods: int
+    newest_seconds: float | None
+    recent_drafts: float
+    steps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Samples, estimates, candidates and the answer that follows from them.
+
+    shares: (batch, share of the recent request time) of each batch bucket in use.
+    guards: what objects to acting now. lengths: (K, mean tokens per step, its 90 % interval). at: since the epoch.
+    """
+
+    summary: Summary
+    answer: Decision | Hold
+    shares: tuple[tuple[int, float], ...]
+    candidates: tuple[Candidate, ...]
+    guards: tuple[Hold, ...]
+    evidence: Evidence
+    lengths: tuple[tuple[int, float, float, float], ...]
+    at: float
+
+    def lines(self, *, live: bool = True) -> list[str]:
+        """Plain text, one thought a line; the first line is what a condition's message says.
+
+        live: False leaves out what would be done now, for a state that comes from a checkpoint.
+        """
+        return _lines(self, live=live)
+
+
+def _lines(told: Explanation, *, live: bool) -> list[str]:
     out = _answer(told) if live else []
     out += _samples(told) + _estimates(told)
     for batch, share in told.shares:
