@@ -67,7 +67,7 @@ def cluster() -> Iterator[Path]:
         return
     with ApiServer(garbage_collection=True) as server:
         server.kubectl("apply", "--server-side", "-f", str(CRD))
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+        server.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(CRD))
         yield server.kubeconfig
 
 

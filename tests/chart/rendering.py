@@ -19,7 +19,7 @@ CHART: Final = Path(__file__).resolve().parents[2] / "charts" / "specdec-operato
 RELEASE: Final = "specdec"
 NAMESPACE: Final = "specdec-system"
 OPERATOR: Final = "registry.example.com/specdec/operator"
-LIMIT_SECONDS: Final = 60
+LIMIT_SECONDS: Final = 120
 
 Manifest = dict[str, Any]
 

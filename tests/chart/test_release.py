@@ -53,7 +53,7 @@ class Release:
         return bool(self.api.kubectl("get", *arguments, "--ignore-not-found", "-o", "name").stdout.strip())
 
     def wait_definition(self) -> None:
-        self.api.kubectl("wait", f"crd/{DEFINITION}", "--for=condition=Established", "--timeout=30s")
+        self.api.kubectl("wait", f"crd/{DEFINITION}", "--for=condition=Established", "--timeout=120s")
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_an_uninstall_takes_the_definition_along_when_asked(release: Release) ->
     release.helm("install", values={"crds": {"keep": False}})
     assert release.is_there("crd", DEFINITION)
     release.helm("uninstall", "--no-hooks")
-    release.api.kubectl("wait", f"crd/{DEFINITION}", "--for=delete", "--timeout=30s")
+    release.api.kubectl("wait", f"crd/{DEFINITION}", "--for=delete", "--timeout=120s")
 
 
 def test_namespaced_it_installs_without_any_right_in_the_cluster(release: Release) -> None:

@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.cluster import audit, tools
+from tests.support.patience import PATIENCE_SECONDS
 
 ADMIN: Final = "test-admin"
-READY_LIMIT_SECONDS: Final = 90
 STOP_LIMIT_SECONDS: Final = 15
 _AUDIT_POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
@@ -179,7 +179,7 @@ class ApiServer:
             ],
             check=True,
             capture_output=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
         )
         rows = [f'{self._tokens[name]},{name},{name},"{",".join(groups)}"' for name, groups in self._users.items()]
         (self.folder / "tokens.csv").write_text("\n".join(rows) + "\n")
@@ -235,7 +235,7 @@ class ApiServer:
     def _wait_ready(self) -> None:
         trust = ssl.create_default_context(cafile=str(self.ca_file))
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token()}"})
-        end = time.monotonic() + READY_LIMIT_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
             for name, process in self._running.items():
                 if process.poll() is not None:
@@ -247,7 +247,7 @@ class ApiServer:
             except (OSError, urllib.error.HTTPError):
                 time.sleep(0.05)
         raise RuntimeError(
-            f"kube-apiserver not ready after {READY_LIMIT_SECONDS} s:\n{self._last_words('kube-apiserver')}"
+            f"kube-apiserver not ready after {PATIENCE_SECONDS:.0f} s:\n{self._last_words('kube-apiserver')}"
         )
 
     def _last_words(self, name: str) -> str:
