@@ -96,6 +96,16 @@ def test_edits_that_need_no_restart_cause_none(demo: World, spec: dict[str, Any]
     assert demo.get("deployment", "demo")["spec"]["template"] == before
 
 
+def test_a_network_policy_goes_and_comes_as_asked(demo: World) -> None:
+    before = demo.get("deployment", "demo")["spec"]["template"]
+    demo.apply("demo", networkPolicy={"enabled": False})
+    eventually("it is gone", lambda: not demo.get("networkpolicy", "demo-engine"))
+    demo.apply("demo", networkPolicy={"enabled": True, "extraEgress": [{"ports": [{"port": 3128}]}]})
+    made = demo.wait_for("networkpolicy/demo-engine")
+    assert made["spec"]["egress"][-1] == {"ports": [{"port": 3128, "protocol": "TCP"}]}
+    assert demo.get("deployment", "demo")["spec"]["template"] == before
+
+
 def test_scaling_touches_the_replicas_alone(demo: World) -> None:
     before = demo.get("deployment", "demo")["spec"]
     demo.kubectl("scale", "specdep/demo", "--replicas=3")
