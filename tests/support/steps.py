@@ -41,15 +41,16 @@ class Statistics:
 
 
 @dataclass
-class Output:
-    new_token_ids: Sequence[int]
+class ModelOutput:
+    """vLLM's ModelRunnerOutput. sampled_token_ids: by request, cut where it stopped once the scheduler has seen it."""
+
+    sampled_token_ids: Sequence[Sequence[int]]
 
 
 @dataclass
 class Outputs:
     """vLLM's EngineCoreOutputs for one client."""
 
-    outputs: Sequence[Output]
     scheduler_stats: Statistics | None = None
 
 
@@ -70,5 +71,5 @@ class Scheduler:
         assert self.next_step is not None
         return self.next_step
 
-    def update_from_output(self, step: Step, output: object) -> dict[int, Outputs]:
+    def update_from_output(self, step: Step, output: ModelOutput) -> dict[int, Outputs]:
         return self.next_outputs

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from operator import add
 from pathlib import Path
 from typing import Final
 
 BATCH_BUCKET_ENDS: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
+BUCKETED_BATCHES: Final = BATCH_BUCKET_ENDS[-1] + 1
 PHASES: Final = ("decode", "mixed")
 LAYOUT_VERSION: Final = 1
 SEQUENCE, VERSION, K_MAX, REVISION, CHANGED_AT, HEADER_SLOTS = 0, 1, 2, 3, 4, 8
@@ -35,15 +39,15 @@ def batch_labels() -> tuple[str, ...]:
 
 
 def bucket_table() -> tuple[int, ...]:
-    """Index of the bucket at each batch size from 0 to one above the last closed bucket."""
+    """Index of the bucket at each batch size below BUCKETED_BATCHES; any larger batch is in the last one."""
     ends = iter(enumerate(BATCH_BUCKET_ENDS))
     index, end = next(ends)
     table = [0]
-    for batch in range(1, BATCH_BUCKET_ENDS[-1] + 1):
+    for batch in range(1, BUCKETED_BATCHES):
         if batch > end:
             index, end = next(ends)
         table.append(index)
-    return (*table, BUCKETS - 1)
+    return tuple(table)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class CounterLayout:
 
     k_max: int
 
-    @property
+    @cached_property
     def row_slots(self) -> int:
         return SCALARS + 2 * self.k_max
 
@@ -106,9 +110,20 @@ class CounterFile:
             memory = memoryview(mmap.mmap(descriptor, self.layout.size_bytes))
         finally:
             os.close(descriptor)
+        self._memory, self._row = memory, struct.Struct(f"{self.layout.row_slots}d")
+        # Rows as they stand in the file, by first slot: quicker to add to than the file is to read.
+        self._totals: dict[int, list[float]] = {}
+        self._no_counts = (0.0,) * self.layout.row_slots
         self.slots = memory.cast("d")
         self.sequence = memory.cast("Q")
         self.sequence[VERSION], self.sequence[K_MAX] = LAYOUT_VERSION, k_max
+
+    def add(self, row: int, amounts: list[float]) -> None:
+        """Add to all counters of the row that starts at slot `row`. amounts: shape (row_slots,), in their order."""
+        self._totals[row] = totals = list(map(add, self._totals.get(row) or self._no_counts, amounts))
+        self.sequence[SEQUENCE] += 1
+        self._row.pack_into(self._memory, row * SLOT_BYTES, *totals)
+        self.sequence[SEQUENCE] += 1
 
     def schedule_changed(self, revision: int, changed_at: float) -> None:
         """Called between two steps."""

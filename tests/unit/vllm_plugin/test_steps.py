@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from specdec_vllm.counters import CounterFile, CounterReader, bucket_table
+from specdec_vllm.counters import CounterFile, CounterReader
 from specdec_vllm.steps import StepRecorder
-from tests.support.steps import Drafts, NewRequest, Output, Outputs, Scheduler, Statistics, Step
+from tests.support.steps import Drafts, ModelOutput, NewRequest, Outputs, Scheduler, Statistics, Step
 
 
 class Recorded:
@@ -29,9 +29,10 @@ class Recorded:
         assert decided is step
         return decided
 
-    def finish(self, step: Step, *outputs: Outputs, at: float = 0.0) -> None:
-        self.now, self.scheduler.next_outputs = at, dict(enumerate(outputs))
-        self.update(step, None)
+    def finish(self, step: Step, *tokens: list[int], drafts: Drafts | None = None, at: float = 0.0) -> None:
+        """tokens: what was sampled for each request."""
+        self.now, self.scheduler.next_outputs = at, {0: Outputs(), 1: Outputs(Statistics(drafts))}
+        self.update(step, ModelOutput(tokens))
 
 
 @pytest.fixture
@@ -45,18 +46,11 @@ def decode(k: int = 3, *requests: str) -> Step:
 
 def test_a_step_counts_into_its_cell(recorded: Recorded) -> None:
     drafts = Drafts(2, [2, 2, 2, 0, 0, 0, 0], [2, 1, 0, 0, 0, 0, 0])
-    outputs = Outputs([Output([1, 2, 3]), Output([4, 5])], Statistics(drafts))
-    recorded.finish(recorded.decide(decode(3), at=1.0), outputs, at=1.25)
+    recorded.finish(recorded.decide(decode(3), at=1.0), [1, 2, 3], [4, 5], drafts=drafts, at=1.25)
     (cell,) = recorded.reader.read().cells
     assert (cell.k, cell.bucket, cell.mixed) == (3, 1, False)
     assert (cell.steps, cell.step_seconds, cell.requests, cell.generated_tokens) == (1, 0.25, 2, 5)
     assert (cell.drafts, cell.verified[:4], cell.accepted[:3]) == (2, (2, 2, 2, 0), (2, 1, 0))
-
-
-def test_outputs_of_all_clients_count(recorded: Recorded) -> None:
-    step = recorded.decide(decode())
-    recorded.finish(step, Outputs([Output([1])]), Outputs([Output([2, 3])], Statistics(None)))
-    assert recorded.reader.read().cells[0].generated_tokens == 3
 
 
 def test_overlapping_steps_share_no_time(recorded: Recorded) -> None:
@@ -109,11 +103,11 @@ def test_steps_that_never_end_are_forgotten(recorded: Recorded) -> None:
 
 
 def test_counting_keeps_no_memory(recorded: Recorded) -> None:
-    step, outputs = decode(), Outputs([Output([1])], Statistics(Drafts(1, [1, 1, 1], [1, 0, 0])))
+    step, drafts = decode(), Drafts(1, [1] * 7, [1, *[0] * 6])
 
     def count(steps: int) -> int:
         for index in range(steps):
-            recorded.finish(recorded.decide(step, at=float(index)), outputs, at=index + 0.5)
+            recorded.finish(recorded.decide(step, at=float(index)), [1, 2], drafts=drafts, at=index + 0.5)
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
@@ -124,7 +118,9 @@ def test_counting_keeps_no_memory(recorded: Recorded) -> None:
         tracemalloc.stop()
 
 
-def test_buckets() -> None:
-    table = bucket_table()
-    labels = {batch: table[min(batch, len(table) - 1)] for batch in (1, 2, 3, 4, 5, 512, 513, 4000)}
-    assert labels == {1: 0, 2: 1, 3: 2, 4: 2, 5: 3, 512: 15, 513: 16, 4000: 16}
+def test_buckets(recorded: Recorded) -> None:
+    sizes = (1, 2, 3, 4, 5, 512, 513, 4000)
+    for size in sizes:
+        recorded.finish(recorded.decide(decode(3, *map(str, range(size)))))
+    steps = {cell.bucket: cell.steps for cell in recorded.reader.read().cells}
+    assert steps == {0: 1, 1: 1, 2: 2, 3: 1, 15: 1, 16: 2}
