@@ -9,6 +9,8 @@ if [ -x /opt/vllm/bin/python ]; then
   apt-get install -qq -y --no-install-recommends libnuma1 >/dev/null
   rm -rf /var/lib/apt/lists/*
 fi
+# Some distributions let pip touch their Python only when told so; here it is the image's own.
+export PIP_BREAK_SYSTEM_PACKAGES=1
 "$python" -m pip install --disable-pip-version-check --no-cache-dir --no-index --no-deps /build/wheel/*.whl
 "$python" -m specdec_vllm.patches apply
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -3,6 +3,7 @@
 import fcntl
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Final
 
 from tests.cluster import baseimage, packages
 from tests.cluster.archives import rename_image
-from tests.cluster.places import ClusterError, cache_dir
+from tests.cluster.places import ClusterError, cache_dir, say
 from tests.cluster.processes import run
 
 BUILD_LIMIT_SECONDS: Final = 3600.0
 KEPT_LAYERS: Final = 100
+# What buildah and docker print when they begin with a line of the Dockerfile that takes time.
+STEP: Final = re.compile(r"(\[\d+/\d+\] )?STEP \d+/\d+: (RUN|COPY)|#\d+ \[.*\] (RUN|COPY)")
+STEP_COLUMNS: Final = 110
 CERTIFICATES: Final = Path("/etc/ssl/certs")
 # smaller and quicker than the default, and read by containerd since 1.5
 COMPRESSION: Final = ("--compression-format=zstd", "--compression-level=1")
@@ -106,11 +110,26 @@ def _bound(store: Sequence[str]) -> None:
 
 
 def _logged(command: Sequence[str], log: Path) -> None:
-    with log.open("w") as out:
-        try:
-            done = subprocess.run(command, check=False, stdout=out, stderr=out, timeout=BUILD_LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise ImageError(f"{command[0]} took longer than {BUILD_LIMIT_SECONDS:.0f} s; read {log}") from None
-    if done.returncode != 0:
-        last = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-8:])
-        raise ImageError(f"{command[0]} failed ({done.returncode}); its last words, all of them in {log}:\n{last}")
+    """Run `command`, what it prints in `log` and the Dockerfile's steps told as they come."""
+    lines = []
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as build,
+    ):
+        limit = threading.Timer(BUILD_LIMIT_SECONDS, build.kill)
+        limit.start()
+        for line in build.stdout or ():
+            out.write(line)
+            lines.append(line)
+            if STEP.match(line):
+                say(f"  {line.rstrip()[:STEP_COLUMNS]}")
+        build.wait()
+        overdue = not limit.is_alive()
+        limit.cancel()
+    if overdue:
+        raise ImageError(f"{command[0]} took longer than {BUILD_LIMIT_SECONDS:.0f} s; read {log}")
+    if build.returncode != 0:
+        last = "".join(lines[-8:])
+        raise ImageError(f"{command[0]} failed ({build.returncode}); its last words, all of them in {log}:\n{last}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import builders
 from tests.cluster.builders import ImageError
 from tests.cluster.images import IMAGES, find, inputs
 
@@ -47,3 +48,23 @@ def test_an_unknown_image_is_answered_with_the_known_ones() -> None:
 def test_images_are_named_as_the_chart_and_the_examples_name_them() -> None:
     assert IMAGES["operator"].reference == "docker.io/specdec/operator:dev"
     assert IMAGES["vllm"].reference == "docker.io/specdec/vllm:dev-cpu"
+
+
+def test_a_build_tells_its_steps_and_keeps_everything_in_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "build.log"
+    builders._logged(["printf", "[1/2] STEP 4/11: RUN make\\nmuch\\n#7 [build 3/9] COPY a b\\n"], log)
+    assert capsys.readouterr().err == "  [1/2] STEP 4/11: RUN make\n  #7 [build 3/9] COPY a b\n"
+    assert "much\n" in log.read_text()
+
+
+def test_a_build_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"sh failed \(3\).*build\.log:\nno space left"):
+        builders._logged(["sh", "-c", "echo no space left; exit 3"], tmp_path / "build.log")
+
+
+def test_a_build_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders, "BUILD_LIMIT_SECONDS", 0.1)
+    with pytest.raises(ImageError, match=r"took longer than 0 s; read"):
+        builders._logged(["sleep", "60"], tmp_path / "build.log")
