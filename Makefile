@@ -80,13 +80,13 @@ E2E_CLUSTER ?= specdec-e2e
 test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 	@kubeconfig=$$(NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster up | tail -1); \
 	  trap 'NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster down' EXIT; \
-	  NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster load; \
+	  NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster load operator simulator loadtest vllm; \
 	  KUBECONFIG=$$kubeconfig $(PYTEST) tests/e2e
 
 # ---- the main job ----------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: KILLS=N kills operator pods meanwhile
+demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=N kills operator pods
 	@$(PY) -m tests.demo
 
 .PHONY: bench
@@ -199,8 +199,8 @@ test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs
 	@PYTHONPATH=. $(PY) -m tests.engine.gpu
 
 .PHONY: bench-closed-loop
-bench-closed-loop: setup $(UV) ## Auto against every constant K on real vLLM: hours, resumable; writes docs/closed-loop.md
-	@UV=$(UV) PYTHONPATH=.:images/vllm:operator $(PY) -m tests.engine.closed_loop.run $(ARGS)
+bench-closed-loop: setup ## Auto against every constant K on real vLLM in a cluster: hours, resumable; writes docs/closed-loop.md
+	@$(PY) -m tests.engine.closed_loop.run $(ARGS)
 
 # ---- the tuner (docs/tuning.md, docs/benchmark.md) ---------------------------------------------------------------------
 

@@ -9,14 +9,24 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
-from tests.engine.servers import SERVED_NAME, Server
+from tests.engine.servers import SERVED_NAME
 
 SAMPLE: Final = re.compile(r"^([a-z_:]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
+
+
+class Engine(Protocol):
+    """An engine behind a URL: a process beside the tests, or a pod. It serves SERVED_NAME."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def http(self) -> httpx.Client: ...
 
 
 @dataclass
@@ -29,13 +39,13 @@ class Outcome:
 
 
 @contextmanager
-def load(server: Server, concurrency: int, *, max_tokens: int = 48, prompt_tokens: int = 12) -> Iterator[Outcome]:
+def load(engine: Engine, concurrency: int, *, max_tokens: int = 48, prompt_tokens: int = 12) -> Iterator[Outcome]:
     """`concurrency` clients, each with one request under way at any time, until the block ends."""
     outcome, lock, stop = Outcome(), threading.Lock(), threading.Event()
 
     def client(seed: int) -> None:
         chance = random.Random(seed)
-        with httpx.Client(base_url=server.url, timeout=120.0) as http:
+        with httpx.Client(base_url=engine.url, timeout=120.0) as http:
             while not stop.is_set():
                 prompt = [chance.randrange(10, 1000) for _ in range(prompt_tokens)]
                 _one(http, prompt, max_tokens, outcome, lock)
@@ -87,8 +97,8 @@ def _carries(found: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
     return all(found.get(label) == value for label, value in wanted.items())
 
 
-def page(server: Server) -> Page:
-    return Page(server.http.get("/metrics").text)
+def page(engine: Engine) -> Page:
+    return Page(engine.http.get("/metrics").text)
 
 
 @dataclass(frozen=True)

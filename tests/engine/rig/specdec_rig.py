@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+# Acceptance by position from the start on: "0.8,0.62,...", unconditional, one per position up to the start value.
 RATES_VARIABLE = "SPECDEC_RIG_ACCEPTANCE"
 RATES_PATH = "/rig/acceptance"
 
@@ -39,6 +40,8 @@ def acceptance() -> None:
 
     if hasattr(EngineCore, "rig_set_rates"):
         return
+    if RATES_VARIABLE in os.environ:
+        _start_synthetic([float(rate) for rate in os.environ[RATES_VARIABLE].split(",")])
 
     def rig_set_rates(self: Any, rates: list[float]) -> int:
         from vllm.v1.spec_decode.utils import unconditional_to_conditional_rates
@@ -49,6 +52,22 @@ def acceptance() -> None:
     EngineCore.rig_set_rates = rig_set_rates
     kernels._rejection_greedy_sample_kernel_impl = _greedy(kernels._rejection_greedy_sample_kernel_impl)
     kernels._rejection_random_sample_kernel_impl = _random(kernels._rejection_random_sample_kernel_impl)
+
+
+def _start_synthetic(rates: list[float]) -> None:
+    """Add the rates to whatever --speculative-config says: the operator renders that one, and knows no such thing."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    original = EngineArgs.create_speculative_config
+
+    @functools.wraps(original)
+    def create_speculative_config(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.speculative_config is not None:
+            self.speculative_config["rejection_sample_method"] = "synthetic"
+            self.speculative_config["synthetic_acceptance_rates"] = rates
+        return original(self, *args, **kwargs)
+
+    EngineArgs.create_speculative_config = create_speculative_config
 
 
 def _set_rates(worker: Any, conditional: Sequence[float]) -> int:
