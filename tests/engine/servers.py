@@ -25,6 +25,8 @@ CONTROL_TOKEN: Final = "token-of-the-engine-tests"
 START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
+# In bfloat16 a CPU may round otherwise with the number of tokens in a step, and AMX makes many tokens nearly free.
+FLOAT32: Final = ("--dtype", "float32")
 HIGH_ACCEPTANCE: Final = (0.8, 0.62, 0.47, 0.35, 0.25, 0.17, 0.11)
 LOW_ACCEPTANCE: Final = (0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.008)
 
@@ -111,6 +113,17 @@ class Server:
 
     def control(self, token: str | None = None) -> dict[str, str]:
         return {"X-Speculation-Authorization": f"Bearer {token or self.token_file.read_text().strip()}"}
+
+    def engine_cpu_seconds(self) -> float:
+        """CPU time that the engine core has taken: the server leads a process group, the core is a child in it."""
+        spent = 0.0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # After the name, which may hold anything: state, parent, group, ..., ticks in user and kernel mode.
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid and int(stat.parent.name) != self.pid:
+                    spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return spent
 
     def running(self) -> float:
         """Requests under way."""

@@ -1,90 +1,102 @@
-"""The short form of the closed loop: two phases as far apart as they come. Directions only: the machine is shared."""
+"""The short form of the closed loop: two phases as far apart as they come, directions only. Auto: tests/e2e."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.engine.closed_loop.auto import AutoTuner
-from tests.engine.closed_loop.phases import AUTO, HIGH_1, LOW_16, Phase, PhaseResult
+from tests.engine.closed_loop.phases import (
+    AUTO,
+    HIGH_1,
+    LOW_16,
+    MAX_NUM_SEQS,
+    OUTPUT_TOKENS,
+    SEQUENCE,
+    Block,
+    Phase,
+    PhaseResult,
+    Settings,
+)
 from tests.engine.closed_loop.report import write_report
-from tests.engine.closed_loop.run import OUTPUT_TOKENS, engine
+from tests.engine.closed_loop.results import append, missing, read
 from tests.engine.load import Between, load, page
-from tests.engine.servers import Server, Zygote, until
+from tests.engine.servers import FLOAT32, Server, ServerSpec, Zygote, dflash, until
 
 SLICES = 3
 SLICE_STEPS = 25
-PATIENCE_SECONDS = 180.0
+# Steps under way at a change, and the first that verify drafts of the new length.
+SETTLING_STEPS = 4
 STEPS = "specdec:steps_total"
 
 
 @pytest.fixture(scope="module")
 def medium(zygote: Zygote, models: Path) -> Iterator[Server]:
-    with engine(zygote, models, "medium") as server:
+    """The pair that is large enough for a wrong K to cost time."""
+    speculation = dflash(models / "medium.dflash", max_num_seqs=MAX_NUM_SEQS, rates=HIGH_1.rates)
+    spec = ServerSpec(models / "medium", speculation, FLOAT32, max_num_seqs=MAX_NUM_SEQS)
+    with zygote.serve(spec, "medium") as server:
         yield server
 
 
-def tokens_per_busy_second(server: Server, phase: Phase, ks: tuple[int, ...]) -> dict[int, float]:
-    """K -> tokens per second of engine time, the K taking turns so that what else the machine does hits all alike."""
+def tokens_per_cpu_second(server: Server, phase: Phase, ks: tuple[int, ...]) -> dict[int, float]:
+    """K -> tokens per second of the engine core's CPU time.
+
+    The engine computes on one thread: on a quiet machine this is its speed, and on a busy one others cannot change it.
+    """
+    spent, tokens = dict.fromkeys(ks, 0.0), dict.fromkeys(ks, 0.0)
     server.set_acceptance(phase.rates)
     with load(server, phase.concurrency, max_tokens=OUTPUT_TOKENS) as outcome:
         until(lambda: server.running() == phase.concurrency, 60, "the load")
-        before = page(server)
         for k in ks * SLICES:
             server.set_k(k)
-            begun = page(server).total(STEPS, k=str(k))
-            until(lambda: page(server).total(STEPS, k=str(k)) >= begun + SLICE_STEPS, 120, "a slice")  # noqa: B023
-        change = Between(before, page(server))
+            await_steps(server, k, SETTLING_STEPS)
+            before, cpu = page(server), server.engine_cpu_seconds()
+            await_steps(server, k, SLICE_STEPS)
+            tokens[k] += Between(before, page(server)).rise("specdec:generated_tokens_total", k=str(k))
+            spent[k] += server.engine_cpu_seconds() - cpu
     assert outcome.failures == []
-    return {
-        k: change.rise("specdec:generated_tokens_total", k=str(k)) / change.rise("specdec:step_seconds_total", k=str(k))
-        for k in ks
-    }
+    return {k: tokens[k] / spent[k] for k in ks}
+
+
+def await_steps(server: Server, k: int, steps: int) -> None:
+    target = page(server).total(STEPS, k=str(k)) + steps
+    until(lambda: page(server).total(STEPS, k=str(k)) >= target, 120, f"{steps} steps at K = {k}")
 
 
 @pytest.mark.slow
-def test_what_a_long_draft_is_worth_depends_on_load_and_acceptance(medium: Server) -> None:
-    """On a quiet machine 2.2 times as much at high/1, half as much at low/16; a busy one adds to every step alike."""
-    alone, crowded = (tokens_per_busy_second(medium, phase, (1, 7)) for phase in (HIGH_1, LOW_16))
+def test_a_long_draft_pays_alone_and_costs_in_a_crowd(medium: Server) -> None:
+    """Measured: 1.6 to 2.2 times as many tokens at high/1, half as many at low/16."""
+    alone, crowded = (tokens_per_cpu_second(medium, phase, (1, 7)) for phase in (HIGH_1, LOW_16))
+    print(f"tokens per CPU second: high/1 {alone}, low/16 {crowded}")
     assert alone[7] > 1.1 * alone[1]
-    assert crowded[7] / crowded[1] < 0.75 * alone[7] / alone[1]
+    assert crowded[7] < 0.9 * crowded[1]
 
 
-def k_at(server: Server, batch: int) -> int:
-    schedule = server.speculation()["schedule"]
-    entries = schedule["entries"]
-    return 0 if schedule["off"] else next(e["numSpeculativeTokens"] for e in entries if batch <= e["toBatch"])
-
-
-@pytest.mark.slow
-def test_auto_goes_down_where_a_long_draft_costs_and_stays_up_where_it_pays(medium: Server) -> None:
-    medium.set_k(7)
-    tuner = AutoTuner(medium, scrape_seconds=2.0)
-    with tuner.running():
-        medium.set_acceptance(LOW_16.rates)
-        with load(medium, LOW_16.concurrency, max_tokens=OUTPUT_TOKENS) as crowded:
-            until(lambda: k_at(medium, LOW_16.concurrency) <= 4, PATIENCE_SECONDS, "a shorter draft")
-        medium.set_acceptance(HIGH_1.rates)
-        with load(medium, HIGH_1.concurrency, max_tokens=OUTPUT_TOKENS) as alone:
-            until(lambda: k_at(medium, HIGH_1.concurrency) >= 3, PATIENCE_SECONDS, "a longer draft")
-    assert (crowded.failures, alone.failures) == ([], [])
-
-
-def test_the_report_says_what_was_met_and_what_was_missed(tmp_path: Path) -> None:
+def results(round_: int = 0) -> list[PhaseResult]:
     speeds = {"1": (50.0, 500.0), "7": (150.0, 200.0), AUTO: (149.0, 400.0)}
-    results = [
-        PhaseResult(0, arm, index, name, speed, speed, 0, ((5.0, 7.0), (10.0, 3.0)))
+    return [
+        PhaseResult(round_, arm, index, phase.name, 60.0, speed, speed, 0, ((5.0, 7.0), (10.0, 3.0)))
         for arm, pair in speeds.items()
-        for index, (name, speed) in enumerate(zip(("high/1", "low/16"), pair, strict=True))
+        for index, (phase, speed) in enumerate(zip(SEQUENCE, (*pair, *pair, pair[0]), strict=True))
     ]
-    file = tmp_path / "results.jsonl"
-    file.write_text("\n".join(json.dumps(asdict(result)) for result in results))
-    text = write_report(file, tmp_path).read_text()
-    assert "| auto | 149 | 400 | 244.1 |" in text
-    assert "| the best single constant | 1.409 | 1.10 | met |" in text
-    assert "| the best constant of each phase, in hindsight | 0.891 | 0.95 | missed |" in text
+
+
+def test_the_report_says_what_is_in_it_what_was_met_and_what_was_missed(tmp_path: Path) -> None:
+    text = write_report(results(), tmp_path).read_text()
+    assert "| Auto | 149 | 400 | 149 | 400 | 149 | 221.2 |" in text
+    assert "| the best single constant | 1.314 | 1.10 | met |" in text
+    assert "| the best constant of each phase, in hindsight | 0.911 | 0.95 | missed |" in text
+    assert "A shortened run**: phases of 60 s, not 180; 3 of the 16 blocks" in text
+    assert "round 1: K = 1, K = 7, Auto" in text
     assert (tmp_path / "images" / "closed-loop.png").stat().st_size > 10_000
+
+
+def test_a_run_that_was_cut_off_goes_on_with_the_next_block(tmp_path: Path) -> None:
+    file, settings = tmp_path / "results.jsonl", Settings(arms=("1", "7", AUTO), phase_seconds=60.0)
+    assert len(missing(read(file, 60.0), settings)) == 6
+    append(file, results())
+    assert read(file, 60.0) == results()
+    assert missing(read(file, 60.0), settings) == [Block(1, AUTO), Block(1, "7"), Block(1, "1")]
+    assert len(missing(read(file, 180.0), settings)) == 6

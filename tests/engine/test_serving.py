@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import httpx
 from specdec.api.schedule import Schedule, Tier
 from specdec.engine.live import LiveClient
 from specdec.engine.target import Target
+from tests.engine.environment import PLUGINS, EngineEnvironment, write_entry_points
 from tests.engine.load import load
-from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, ServerSpec, Zygote, dflash, until
+from tests.engine.servers import CONTROL_TOKEN, FLOAT32, SERVED_NAME, Server, ServerSpec, Zygote, dflash, until
 from tests.support.patience import PATIENCE_SECONDS
 
 PROMPTS = [[10 + (7 * i + 13 * j) % 900 for j in range(40 + 17 * i)] for i in range(6)]
@@ -21,6 +23,23 @@ PROMPTS = [[10 + (7 * i + 13 * j) % 900 for j in range(40 + 17 * i)] for i in ra
 
 def token_ids(server: Server) -> list[list[int]]:
     return [server.complete(p, max_tokens=48, return_token_ids=True)["choices"][0]["token_ids"] for p in PROMPTS]
+
+
+def test_a_release_that_was_not_checked_ends_the_start(engine_environment: EngineEnvironment, tmp_path: Path) -> None:
+    """vLLM logs and forgets a plugin that it cannot load; ours must not be one of those."""
+    write_entry_points(tmp_path)
+    start = "import vllm, vllm.plugins; vllm.__version__ = '0.34.0+cpu'; vllm.plugins.load_general_plugins()"
+    variables = engine_environment.variables(tmp_path) | {"VLLM_PLUGINS": ",".join(PLUGINS)}
+    done = subprocess.run(
+        [engine_environment.python, "-c", start],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "was not checked against vLLM 0.34.0+cpu. Use one of 0.32.0, 0.33.0" in done.stderr
 
 
 def test_chat(server: Server) -> None:
@@ -33,7 +52,7 @@ def test_chat(server: Server) -> None:
 
 
 def test_greedy_output_is_the_same_with_and_without_speculation(zygote: Zygote, models: Path) -> None:
-    with zygote.serve(ServerSpec(models / "tiny", None), "plain") as plain:
+    with zygote.serve(ServerSpec(models / "tiny", None, FLOAT32), "plain") as plain:
         expected = token_ids(plain)
         capabilities = {c["name"]: c for c in plain.speculation()["capabilities"]}
         refused = plain.put({"revision": 1, "off": True})
@@ -42,7 +61,7 @@ def test_greedy_output_is_the_same_with_and_without_speculation(zygote: Zygote, 
         "NoSpeculation",
     )
     assert (refused.status_code, refused.json()["error"]["reason"]) == (501, "LiveSwitchingUnavailable")
-    with zygote.serve(ServerSpec(models / "tiny", dflash(models / "tiny.dflash")), "greedy") as speculative:
+    with zygote.serve(ServerSpec(models / "tiny", dflash(models / "tiny.dflash"), FLOAT32), "greedy") as speculative:
         for k in (7, 3):
             speculative.set_k(k)
             assert token_ids(speculative) == expected

@@ -1,1 +1,1 @@
-"""The tuner against every constant K, on a real engine, while load and acceptance change unannounced."""
+"""The operator against every constant K, on a real engine, while load and acceptance change unannounced."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from tests.engine.closed_loop.phases import AUTO
+from tests.engine.closed_loop.phases import AUTO, FULL, SEQUENCE, Block, PhaseResult
 
 TARGETS: Final = (
     ("the best single constant", "whole", 1.10),
@@ -20,24 +19,22 @@ TARGETS: Final = (
 Table = dict[str, list[float]]
 
 
-def write_report(results: Path, docs: Path) -> Path:
-    """Write docs/closed-loop.md and its picture; the path of the page."""
-    entries = [json.loads(line) for line in results.read_text().splitlines()]
-    tables = {"whole": table(entries, "tokens_per_second"), "settled": table(entries, "settled_tokens_per_second")}
+def write_report(results: Sequence[PhaseResult], docs: Path) -> Path:
+    """Write docs/closed-loop.md and its picture; the path of the page. results: of phases of one length."""
     (docs / "images").mkdir(exist_ok=True)
-    picture = docs / "images" / "closed-loop.png"
-    draw(entries, picture)
+    draw(results, docs / "images" / "closed-loop.png")
     page = docs / "closed-loop.md"
-    page.write_text("\n".join(lines(entries, tables)) + "\n")
+    page.write_text("\n".join(lines(results)) + "\n")
     return page
 
 
-def table(entries: Iterable[dict[str, Any]], figure: str) -> Table:
-    """Arm -> median over rounds of `figure` per phase."""
+def table(results: Iterable[PhaseResult], kind: str) -> Table:
+    """Arm -> median over rounds of tokens per second by phase. kind: "whole", or "settled" without a phase's begin."""
     found: dict[str, dict[int, list[float]]] = {}
-    for entry in entries:
-        found.setdefault(entry["arm"], {}).setdefault(entry["index"], []).append(entry[figure])
-    return {arm: [median(phases[index]) for index in sorted(phases)] for arm, phases in found.items()}
+    for result in results:
+        speed = result.tokens_per_second if kind == "whole" else result.settled_tokens_per_second
+        found.setdefault(result.arm, {}).setdefault(result.index, []).append(speed)
+    return {arm: [median(found[arm][index]) for index in sorted(found[arm])] for arm in FULL.arms if arm in found}
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -58,8 +55,9 @@ def hindsight(figures: Table) -> float:
     return geometric_mean(max(column) for column in zip(*constants, strict=True))
 
 
-def ratios(tables: dict[str, Table]) -> list[float]:
+def ratios(results: Sequence[PhaseResult]) -> list[float]:
     """Auto against each of TARGETS."""
+    tables = {kind: table(results, kind) for kind in ("whole", "settled")}
     auto = {kind: geometric_mean(figures[AUTO]) for kind, figures in tables.items()}
     return [
         auto["whole"] / best_constant(tables["whole"])[1],
@@ -68,59 +66,83 @@ def ratios(tables: dict[str, Table]) -> list[float]:
     ]
 
 
-def lines(entries: list[dict[str, Any]], tables: dict[str, Table]) -> Iterable[str]:
-    whole = tables["whole"]
-    phases = [e["phase"] for e in sorted((e for e in entries if e["arm"] == AUTO and e["round"] == 0), key=_index)]
+def lines(results: Sequence[PhaseResult]) -> Iterator[str]:
+    figures = table(results, "whole")
     yield "# Auto against every constant K, on a real engine"
     yield ""
     yield (
-        "Real vLLM on one CPU thread, a random 70 M Qwen3 with a 12 M DFlash drafter, synthetic acceptance. Load and "
-        "acceptance change between phases, and nobody is told. Tokens per second, median over "
-        f"{1 + max(e['round'] for e in entries)} round(s); Auto is the operator's tuner, scraper and client beside "
-        "the engine, without a cluster. Made by `make bench-closed-loop`."
+        "Real vLLM on one CPU thread, a random 70 M Qwen3 with a 12 M DFlash drafter, synthetic acceptance, in a pod "
+        "of a real cluster. Load and acceptance change between phases (acceptance/requests at a time); nobody is told. "
+        "Each arm gets a fresh engine and an operator that knows nothing of it: for a constant, `spec.tuning.min` and "
+        "`max` are that K; Auto may choose among 1 to 7, and its prior is that of another machine. Tokens per second, "
+        "median over the rounds. Made by `make bench-closed-loop`."
     )
     yield ""
-    yield "| arm | " + " | ".join(phases) + " | geometric mean |"
-    yield "|---|" + "---:|" * (len(phases) + 1)
-    for arm, values in whole.items():
+    yield contents(results)
+    yield ""
+    yield "| arm | " + " | ".join(phase.name for phase in SEQUENCE) + " | geometric mean |"
+    yield "|---|" + "---:|" * (len(SEQUENCE) + 1)
+    for arm, values in figures.items():
         cells = " | ".join(f"{value:.0f}" for value in values)
-        yield f"| {arm if arm == AUTO else f'K = {arm}'} | {cells} | {geometric_mean(values):.1f} |"
+        yield f"| {named(arm)} | {cells} | {geometric_mean(values):.1f} |"
     yield ""
-    yield "| Auto against | ratio | target | |"
-    yield "|---|---:|---:|---|"
-    for (name, _, target), ratio in zip(TARGETS, ratios(tables), strict=True):
-        yield f"| {name} | {ratio:.3f} | {target:.2f} | {'met' if ratio >= target else 'missed'} |"
-    yield ""
-    failed = sum(e["failures"] for e in entries)
-    yield f"The best single constant is K = {best_constant(whole)[0]}. Failed requests: {failed}."
+    yield from verdict(results, figures)
+    yield f"Failed requests: {sum(result.failures for result in results)}."
     yield ""
     yield "![K in force and tokens per second](images/closed-loop.png)"
 
 
-def _index(entry: dict[str, Any]) -> int:
-    return int(entry["index"])
+def contents(results: Sequence[PhaseResult]) -> str:
+    """Exactly which part of the whole protocol the results are."""
+    blocks = {Block(result.round, result.arm) for result in results}
+    seconds, done = results[0].phase_seconds, [block for block in FULL.blocks() if block in blocks]
+    if len(done) == len(list(FULL.blocks())) and seconds >= FULL.phase_seconds:
+        return f"All {FULL.rounds} rounds of all {len(FULL.arms)} arms, phases of {seconds:.0f} s."
+    rounds = (
+        f"round {number + 1}: {', '.join(named(b.arm) for b in done if b.round == number)}"
+        for number in sorted({block.round for block in done})
+    )
+    short = f", not {FULL.phase_seconds:.0f}" if seconds < FULL.phase_seconds else ""
+    return (
+        f"**A shortened run**: phases of {seconds:.0f} s{short}; {len(done)} of the {len(list(FULL.blocks()))} blocks "
+        f"of the whole ({'; '.join(rounds)}). Too little to judge the targets by; the whole takes about "
+        f"{FULL.rounds * len(FULL.arms) * FULL.block_seconds / 3600:.0f} hours."
+    )
 
 
-def draw(entries: list[dict[str, Any]], path: Path) -> None:
-    """Above, Auto's mean K over the first round; below, tokens per second of every arm by phase."""
+def verdict(results: Sequence[PhaseResult], figures: Table) -> Iterator[str]:
+    if AUTO not in figures or len(figures) == 1:
+        return
+    yield "| Auto against | ratio | target | |"
+    yield "|---|---:|---:|---|"
+    for (name, _, target), ratio in zip(TARGETS, ratios(results), strict=True):
+        yield f"| {name} | {ratio:.3f} | {target:.2f} | {'met' if ratio >= target else 'missed'} |"
+    yield ""
+    yield f"The best single constant is K = {best_constant(figures)[0]}."
+
+
+def named(arm: str) -> str:
+    return "Auto" if arm == AUTO else f"K = {arm}"
+
+
+def draw(results: Sequence[PhaseResult], path: Path) -> None:
+    """Above, Auto's mean K in its first round; below, tokens per second of every arm by phase."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(10, 7), layout="constrained")
-    auto = sorted((e for e in entries if e["arm"] == AUTO and e["round"] == 0), key=_index)
-    start = 0.0
-    for entry in auto:
-        upper.plot([start + at for at, _ in entry["ks"]], [k for _, k in entry["ks"]], color="tab:blue")
+    auto = [result for result in results if result.arm == AUTO]
+    for result in (r for r in auto if r.round == auto[0].round):
+        start = result.index * result.phase_seconds
+        upper.plot([start + at for at, _ in result.ks], [k for _, k in result.ks], color="tab:blue")
         upper.axvline(start, color="lightgrey")
-        upper.text(start, 7.3, entry["phase"], fontsize=8)
-        start += entry["ks"][-1][0]
+        upper.text(start, 7.3, result.phase, fontsize=8)
     upper.set(ylabel="mean K in force (Auto)", xlabel="seconds", ylim=(-0.2, 8))
-    for arm, values in table(entries, "tokens_per_second").items():
-        style = {"linewidth": 3.0} if arm == AUTO else {"linewidth": 1.0}
-        lower.plot(range(len(values)), values, marker="o", label=arm if arm == AUTO else f"K = {arm}", **style)
-    lower.set_xticks(range(len(auto)), [e["phase"] for e in auto])
+    for arm, values in table(results, "whole").items():
+        lower.plot(range(len(values)), values, marker="o", label=named(arm), linewidth=3.0 if arm == AUTO else 1.0)
+    lower.set_xticks(range(len(SEQUENCE)), [phase.name for phase in SEQUENCE])
     lower.set(ylabel="tokens per second", yscale="log")
     lower.legend(fontsize=8)
     figure.savefig(path, dpi=110)

@@ -1,71 +1,55 @@
 """Run the arms through the phases and keep what they yielded: `make bench-closed-loop`.
 
-    python -m tests.engine.closed_loop.run [--phase-seconds 180] [--rounds 2] [--arms 1,2,...,auto]
-
-Takes hours (4 at the defaults). What is done lies in build/closed-loop/results.jsonl, and a run that was cut off goes
-on where it stopped; remove the file to begin anew. The report is made from it at the end.
+Takes about four hours at the defaults. Each finished block (one arm in one round) is added to results.jsonl beside this
+file, and a run that was cut off goes on where it stopped; remove the lines to begin anew. docs/closed-loop.md is
+written after each block and says which blocks are in it. The cluster `closed-loop` stays up for the next call:
+`make cluster-down NAME=closed-loop` ends it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from tests.engine import environment
-from tests.engine.closed_loop.auto import AutoTuner
-from tests.engine.closed_loop.phases import AUTO, MAX_K, MAX_NUM_SEQS, SETTLING_SECONDS, Phase, PhaseResult, Settings
+from tests.cluster.places import REPOSITORY, ClusterError
+from tests.engine.closed_loop import arena, results
+from tests.engine.closed_loop.phases import FULL, OUTPUT_TOKENS, SETTLING_SECONDS, Block, Phase, PhaseResult, Settings
+from tests.engine.closed_loop.report import write_report
 from tests.engine.load import Between, Page, load, page
-from tests.engine.servers import Server, ServerSpec, Zygote, dflash
+from tests.engine.pod import PodEngine
+from tests.support.kubectl import Kubectl, KubectlError
 
-FOLDER: Final = environment.ROOT / "build" / "closed-loop"
-OUTPUT_TOKENS: Final = 96
+DOCS: Final = REPOSITORY / "docs"
 WATCH_SECONDS: Final = 5.0
 
 
-@contextlib.contextmanager
-def engine(zygote: Zygote, models: Path, name: str) -> Iterator[Server]:
-    """The medium pair: large enough that a wrong K costs time even on one core."""
-    spec = ServerSpec(
-        models / "medium",
-        dflash(models / "medium.dflash", max_num_seqs=MAX_NUM_SEQS, rates=Settings().phases[0].rates),
-        max_num_seqs=MAX_NUM_SEQS,
-    )
-    with zygote.serve(spec, name) as server:
-        yield server
-
-
-def run_arm(server: Server, arm: str, round_: int, settings: Settings) -> Iterator[PhaseResult]:
+def run_block(cluster: Kubectl, block: Block, settings: Settings) -> list[PhaseResult]:
     """One arm through all phases; Auto learns from nothing, in the course of it."""
-    server.set_k(MAX_K if arm == AUTO else int(arm))
-    tuner = AutoTuner(server, settings.scrape_seconds)
-    with tuner.running() if arm == AUTO else contextlib.nullcontext():
-        for index, phase in enumerate(settings.phases):
-            yield run_phase(server, arm, round_, index, phase, settings.phase_seconds)
-    for at, said in tuner.log:
-        print(f"    {time.strftime('%H:%M:%S', time.localtime(at))} {said}", flush=True)
+    with arena.engine(cluster, block) as (space, engine):
+        found = [run_phase(engine, block, index, settings) for index in range(len(settings.phases))]
+        for line in arena.history(space):
+            print(f"    {line}", flush=True)
+    return found
 
 
-def run_phase(server: Server, arm: str, round_: int, index: int, phase: Phase, seconds: float) -> PhaseResult:
-    server.set_acceptance(phase.rates)
-    settling = min(SETTLING_SECONDS, seconds / 3)
-    with load(server, phase.concurrency, max_tokens=OUTPUT_TOKENS) as outcome:
-        pages = list(watch(server, seconds))
+def run_phase(engine: PodEngine, block: Block, index: int, settings: Settings) -> PhaseResult:
+    phase, seconds = settings.phases[index], settings.phase_seconds
+    engine.set_acceptance(phase.rates)
+    with load(engine, phase.concurrency, max_tokens=OUTPUT_TOKENS) as outcome:
+        pages = list(watch(engine, phase, seconds))
     first = pages[0]
-    settled = next(p for p in pages if p.at - first.at >= settling)
+    settled = next(p for p in pages if p.at - first.at >= min(SETTLING_SECONDS, seconds / 3))
     return PhaseResult(
-        round_,
-        arm,
+        block.round,
+        block.arm,
         index,
         phase.name,
+        seconds,
         Between(first, pages[-1]).tokens_per_second,
         Between(settled, pages[-1]).tokens_per_second,
         len(outcome.failures),
@@ -73,52 +57,52 @@ def run_phase(server: Server, arm: str, round_: int, index: int, phase: Phase, s
     )
 
 
-def watch(server: Server, seconds: float) -> Iterator[Page]:
+def watch(engine: PodEngine, phase: Phase, seconds: float) -> Iterator[Page]:
     """Pages at even distances, the first at once and the last when `seconds` are over."""
     begun = time.monotonic()
     count = max(3, round(seconds / WATCH_SECONDS))
     for number in range(count + 1):
         time.sleep(max(0.0, begun + seconds * number / count - time.monotonic()))
-        yield page(server)
+        yield page(engine)
+    print(f"  {phase.name}: {seconds:.0f} s over", flush=True)
 
 
-def done(results: Path) -> set[tuple[int, str]]:
-    """(round, arm) pairs with a result for every phase that was asked for."""
-    found: dict[tuple[int, str], int] = {}
-    for line in results.read_text().splitlines() if results.exists() else ():
-        entry = json.loads(line)
-        found[entry["round"], entry["arm"]] = max(entry["index"], found.get((entry["round"], entry["arm"]), 0))
-    return {key for key, index in found.items() if index == len(Settings().phases) - 1}
-
-
-def arguments() -> Settings:
-    parser = argparse.ArgumentParser(prog="python -m tests.engine.closed_loop.run", description=__doc__)
-    parser.add_argument("--phase-seconds", type=float, default=Settings().phase_seconds)
-    parser.add_argument("--rounds", type=int, default=Settings().rounds)
-    parser.add_argument("--arms", default=",".join(Settings().arms))
+def arguments() -> tuple[Settings, int | None, Path]:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.engine.closed_loop.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--phase-seconds", type=float, default=FULL.phase_seconds, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds, help="default: %(default)s")
+    parser.add_argument("--arms", default=",".join(FULL.arms), help="default: %(default)s")
+    parser.add_argument("--blocks", type=int, help="end after so many blocks; the next call goes on (default: all)")
+    parser.add_argument("--results", type=Path, default=results.RESULTS, help="default: %(default)s")
     given = parser.parse_args()
-    return Settings(arms=tuple(given.arms.split(",")), rounds=given.rounds, phase_seconds=given.phase_seconds)
+    arms = tuple(given.arms.split(","))
+    if unknown := sorted(set(arms) - set(FULL.arms)):
+        parser.error(f"no such arm: {', '.join(unknown)}; there are {', '.join(FULL.arms)}")
+    if given.phase_seconds <= 0 or given.rounds < 1:
+        parser.error("--phase-seconds and --rounds must be above 0")
+    return Settings(arms=arms, rounds=given.rounds, phase_seconds=given.phase_seconds), given.blocks, given.results
 
 
 def main() -> int:
-    settings, results = arguments(), FOLDER / "results.jsonl"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    installed = environment.installed()
-    models, finished = environment.models(installed), done(results)
-    print(f"==> about {settings.seconds / 3600:.1f} hours, {len(finished)} arms already done", flush=True)
-    with tempfile.TemporaryDirectory() as folder, Zygote(installed, Path(folder)) as zygote:
-        for round_ in range(settings.rounds):
-            for arm in settings.order(round_):
-                if (round_, arm) in finished:
-                    continue
-                with engine(zygote, models, f"{arm}-{round_}") as server:
-                    lines = [json.dumps(asdict(result)) for result in run_arm(server, arm, round_, settings)]
-                with results.open("a") as out:
-                    out.write("\n".join(lines) + "\n")
-                print(f"round {round_ + 1}, arm {arm}: done", flush=True)
-    from tests.engine.closed_loop.report import write_report
-
-    print(write_report(results, environment.ROOT / "docs"))
+    settings, limit, file = arguments()
+    todo = results.missing(results.read(file, settings.phase_seconds), settings)[:limit]
+    minutes = settings.block_seconds / 60
+    print(f"==> {len(todo)} blocks of {minutes:.0f} minutes and an engine's start each", flush=True)
+    try:
+        cluster = arena.prepare() if todo else None
+        for number, block in enumerate(todo, 1):
+            print(f"==> block {number} of {len(todo)}: round {block.round + 1}, arm {block.arm}", flush=True)
+            assert cluster is not None
+            results.append(file, run_block(cluster, block, settings))
+            write_report(results.read(file, settings.phase_seconds), DOCS)
+    except (ClusterError, KubectlError, AssertionError) as error:
+        print(f"error: {error}\nWhat is done is kept; the same command goes on.", file=sys.stderr)
+        return 1
+    print(write_report(results.read(file, settings.phase_seconds), DOCS))
     return 0
 
 
