@@ -15,6 +15,7 @@ from rich.console import Console
 
 from loadtests.plan import load_plan
 from tests.cluster.places import ClusterError
+from tests.demo import engines
 from tests.demo import scene as stage
 from tests.demo.chaos import Chaos, engine_restarts
 from tests.demo.outcome import disturbed, judge
@@ -23,7 +24,6 @@ from tests.demo.traffic import drive
 from tests.support.kubectl import KubectlError
 
 PLAIN_COLUMNS: Final = 150
-DEFAULT_PLANS: Final = {"simulator": stage.REPOSITORY / "examples" / "demo-plan.yaml"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _play(options: argparse.Namespace, folder: Path, steps: Steps) -> int:
-    plan = load_plan(options.plan or DEFAULT_PLANS[options.engine])
-    scene = stage.build(steps, options.engine)
+    engine = engines.named(options.engine)
+    plan = load_plan(options.plan or engine.plan)
+    scene = stage.build(steps, engine)
     before = engine_restarts(scene.kubectl)
     operator = scene.kubectl.within(stage.SYSTEM_NAMESPACE)
     chaos = Chaos(operator, options.kill_operator, plan.seconds, Random(options.seed))
@@ -50,15 +51,16 @@ def _play(options: argparse.Namespace, folder: Path, steps: Steps) -> int:
         watch = drive(scene, plan, folder, chaos, steps.console)
     with steps.step("report"):
         disturbed_pods = disturbed(before, engine_restarts(scene.kubectl))
-        outcome = judge(folder, plan, scene.engine, watch.kept[stage.TUNED], len(chaos.killed), disturbed_pods)
+        outcome = judge(folder, plan, scene.engine, watch.kept[engine.tuned], len(chaos.killed), disturbed_pods)
     outcome.show(steps.console, scene.kubectl, sum(steps.took.values()))
     return 0 if outcome.good else 1
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--engine", choices=tuple(DEFAULT_PLANS), default=os.environ.get("ENGINE") or "simulator")
-    parser.add_argument("--plan", type=Path, help="traffic, see docs/loadtests.md (default: examples/demo-plan.yaml)")
+    kinds = " or ".join(engines.ENGINES)
+    parser.add_argument("--engine", default=os.environ.get("ENGINE") or "simulator", help=f"{kinds} (or ENGINE=...)")
+    parser.add_argument("--plan", type=Path, help="traffic, see docs/loadtests.md (default: the engine's in examples/)")
     parser.add_argument("--out", type=Path, default=Path("demo-report"), help="folder of the reports")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which operator pods are killed")
     parser.add_argument(

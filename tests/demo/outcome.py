@@ -16,8 +16,9 @@ from loadtests.report import build_report
 from loadtests.stats import Estimate
 from loadtests.summary import Summary, TargetSummary, summarise
 from specdec_simulator import acceptance, costs
+from tests.demo.engines import Engine
 from tests.demo.predict import Expected, expect, margin_percent
-from tests.demo.scene import SYSTEM_NAMESPACE, TUNED, UNTUNED
+from tests.demo.scene import SYSTEM_NAMESPACE
 from tests.demo.steps import DemoError
 from tests.demo.watch import Kept, reversals
 from tests.support.kubectl import Kubectl
@@ -44,6 +45,7 @@ class Outcome:
     changes: by phase. disturbed: engine pods that restarted or were replaced.
     """
 
+    engine: Engine
     summary: Summary
     expected: Sequence[Expected]
     margin: float
@@ -81,7 +83,7 @@ class Outcome:
         console.print(f"Report: {self.report}\nThe whole demo took {seconds:.0f} s. To look around:", highlight=False)
         console.print(f"  export KUBECONFIG={kubectl.kubeconfig}", highlight=False)
         console.print(f"  kubectl -n {kubectl.namespace} get specdep -o wide", highlight=False)
-        console.print(f"  kubectl -n {kubectl.namespace} describe specdep {TUNED}", highlight=False)
+        console.print(f"  kubectl -n {kubectl.namespace} describe specdep {self.engine.tuned}", highlight=False)
         console.print(f"  kubectl -n {SYSTEM_NAMESPACE} logs deploy/specdec-specdec-operator", highlight=False)
 
     def _table(self) -> Table:
@@ -90,7 +92,7 @@ class Outcome:
             table.add_column(column, justify="left" if column == "phase" else "right")
         promised = {row.phase: row for row in self.expected}
         for phase, changes in self.changes.items():
-            slow, fast = (_tpot(self.summary.targets[name], phase) for name in (UNTUNED, TUNED))
+            slow, fast = (_tpot(self.summary.targets[name], phase) for name in (self.engine.untuned, self.engine.tuned))
             row = promised.get(phase)
             hope = ("", "") if row is None else (f"{100 * (1 - row.tuned_ms / row.untuned_ms):.1f} %", str(row.best_k))
             less = f"{100 * (1 - fast / slow):.1f} %"
@@ -98,15 +100,18 @@ class Outcome:
         return table
 
 
-def judge(folder: Path, plan: Plan, engine: str, kept: Sequence[Kept], kills: int, disturbed: Sequence[str]) -> Outcome:
+def judge(
+    folder: Path, plan: Plan, engine: Engine, kept: Sequence[Kept], kills: int, disturbed: Sequence[str]
+) -> Outcome:
     """Read the run in `folder` and write its report there. kept: the tuned twin's schedules."""
     summary = summarise(folder)
     report = build_report(folder).html
-    twins = [summary.targets[name] for name in (UNTUNED, TUNED)]
+    twins = [summary.targets[name] for name in (engine.untuned, engine.tuned)]
     slow, fast = (_overall(twin) for twin in twins)
-    expected = _expected(plan) if engine == "simulator" else ()
+    expected = _expected(plan) if engine.simulated else ()
     tokens = [{phase: float(group.output_tokens) for phase, group in twin.phases.items()} for twin in twins]
     return Outcome(
+        engine=engine,
         summary=summary,
         expected=expected,
         margin=100 * (1 - fast / slow),

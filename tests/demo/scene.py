@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster import tools
+from tests.demo.engines import REPOSITORY, Engine
 from tests.demo.steps import Steps
 from tests.support.kubectl import Kubectl, until
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
 CHART: Final = REPOSITORY / "charts" / "specdec-operator"
 SYSTEM_NAMESPACE: Final = "specdec-system"
 NAMESPACE: Final = "demo"
-TUNED: Final = "deepseek-v4-flash"
-UNTUNED: Final = "deepseek-v4-flash-untuned"
-EXAMPLES: Final = {"simulator": REPOSITORY / "examples" / "deepseek-v4-flash-simulated.yaml"}
-IMAGES: Final = {"simulator": ("operator", "simulator")}
 START_SECONDS: Final = 600.0
 
 
@@ -28,19 +24,17 @@ class Scene:
     """A cluster with the operator and both twins, all ready. `kubectl` looks at the twins' namespace."""
 
     kubectl: Kubectl
-    engine: str
-
-    @property
-    def example(self) -> Path:
-        return EXAMPLES[self.engine]
+    engine: Engine
 
 
-def build(steps: Steps, engine: str) -> Scene:
+def build(steps: Steps, engine: Engine) -> Scene:
     """From whatever is there to a ready scene; what is there already is kept. Raises DemoError."""
     python = sys.executable
     output = steps.command("start the cluster", [python, "-m", "tests.cluster", "up"])
     kubeconfig = Path(output.splitlines()[-1])
-    loaded = steps.command("build and load the images", [python, "-m", "tests.cluster", "load", *IMAGES[engine]])
+    loaded = steps.command(
+        "build and load the images", [python, "-m", "tests.cluster", "load", "operator", *engine.images]
+    )
     scene = Scene(Kubectl(tools.path("kubectl"), kubeconfig, NAMESPACE), engine)
     steps.command(
         "install the operator with Helm",
@@ -64,18 +58,18 @@ def _build(loaded: str) -> str:
 
 def _apply(steps: Steps, scene: Scene) -> None:
     """Fresh twins each time, so that the tuner begins with nothing learned."""
-    with steps.step(f"kubectl apply -f {scene.example.relative_to(REPOSITORY)}"):
+    engine = scene.engine
+    with steps.step(f"kubectl apply -f {engine.example.relative_to(REPOSITORY)}"):
         anywhere = Kubectl(scene.kubectl.program, scene.kubectl.kubeconfig)
         anywhere.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", limit=180)
         anywhere.run("create", "namespace", NAMESPACE)
-        scene.kubectl.run("apply", "-f", str(scene.example))
-        for name in (TUNED, UNTUNED):
+        scene.kubectl.run("apply", "-f", str(engine.example))
+        for name in engine.twins:
             until(f"{name} exists", lambda name=name: scene.kubectl.get("specdep", name))  # type: ignore[misc]
         scene.kubectl.run(
             "wait",
             "--for=condition=Ready",
-            f"specdep/{TUNED}",
-            f"specdep/{UNTUNED}",
+            *(f"specdep/{name}" for name in engine.twins),
             f"--timeout={START_SECONDS:.0f}s",
             limit=START_SECONDS + 30,
         )

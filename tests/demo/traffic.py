@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,10 @@ from rich.live import Live
 from loadtests import run as loadtest
 from loadtests.plan import Plan
 from loadtests.records import Target
+from specdec_simulator import acceptance
 from tests.demo.chaos import Chaos
-from tests.demo.scene import TUNED, UNTUNED, Scene
+from tests.demo.scene import Scene
+from tests.demo.text import Text
 from tests.demo.watch import Watch
 from tests.support.reach import reach
 
@@ -26,9 +28,11 @@ PLAIN_SECONDS: Final = 15.0
 
 def drive(scene: Scene, plan: Plan, folder: Path, chaos: Chaos, console: Console) -> Watch:
     """Run `plan` against both twins at once; the files of a run are in `folder` afterwards. Returns what was seen."""
-    watch = Watch(scene.kubectl, (TUNED, UNTUNED), folder)
+    watch = Watch(scene.kubectl, scene.engine.twins, folder)
     with ExitStack() as stack:
-        targets = [_target(stack, scene, name) for name in (TUNED, UNTUNED)]
+        targets = [_target(stack, scene, name) for name in scene.engine.twins]
+        told = [] if scene.engine.simulated else [target.url for target in targets]
+        text = Text(plan, acceptance.load(), told)
         began = threading.Event()
         start: list[float] = []
 
@@ -36,8 +40,8 @@ def drive(scene: Scene, plan: Plan, folder: Path, chaos: Chaos, console: Console
             start.append(at)
             began.set()
 
-        stack.enter_context(_viewing(plan, watch, chaos, console, began, start))
-        loadtest.run(plan, targets, folder, loadtest.Options(baseline=UNTUNED), on_start=on_start)
+        stack.enter_context(_viewing(plan, watch, (chaos.act, text.follow), console, began, start))
+        loadtest.run(plan, targets, folder, loadtest.Options(baseline=scene.engine.untuned), on_start=on_start)
     return watch
 
 
@@ -48,9 +52,14 @@ def _target(stack: ExitStack, scene: Scene, name: str) -> Target:
 
 @contextmanager
 def _viewing(
-    plan: Plan, watch: Watch, chaos: Chaos, console: Console, began: threading.Event, start: list[float]
+    plan: Plan,
+    watch: Watch,
+    acts: Sequence[Callable[[float], None]],
+    console: Console,
+    began: threading.Event,
+    start: list[float],
 ) -> Iterator[None]:
-    """A thread that looks, kills and draws while the block runs."""
+    """A thread that looks, acts and draws while the block runs. acts: told how many seconds into the run it is."""
     over = threading.Event()
 
     def view() -> None:
@@ -60,7 +69,8 @@ def _viewing(
             while not over.wait(LOOK_SECONDS):
                 t = time.time() - start[0]
                 watch.look(t)
-                chaos.act(t)
+                for act in acts:
+                    act(t)
                 table = watch.table(_title(plan, t), t)
                 if console.is_terminal:
                     live.update(table, refresh=True)

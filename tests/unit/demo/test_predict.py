@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from loadtests.plan import parse_plan
+from tests.demo.engines import REPOSITORY
 from tests.demo.predict import Expected, expect, margin_percent
-from tests.demo.scene import REPOSITORY
 
 ACCEPTANCE: Final = {"hard": (0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)}
 PLAN: Final = parse_plan(
