@@ -24,8 +24,8 @@ from tests.engine.closed_loop.results import append, missing, read
 from tests.engine.load import Between, load, page
 from tests.engine.servers import FLOAT32, Server, ServerSpec, Zygote, dflash, until
 
-SLICES = 3
-SLICE_STEPS = 25
+SLICES = 2
+SLICE_STEPS = 20
 # Steps under way at a change, and the first that verify drafts of the new length.
 SETTLING_STEPS = 4
 STEPS = "specdec:steps_total"
