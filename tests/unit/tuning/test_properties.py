@@ -66,6 +66,37 @@ def test_figures_that_are_no_counts_hold_with_a_reason(value: float, field: str)
     assert np.isfinite(running.state.belief.mean).all()
 
 
+@quickly
+@given(
+    hazard=some.floats(0.2, 0.95),
+    bend=some.floats(-0.1, 0.1),
+    busy=some.integers(0, 16),
+    now_k=some.integers(1, 7),
+    ceiling=some.sampled_from([None, 300, 1024]),
+)
+def test_a_plain_table_never_raises_k_with_the_batch_and_stays_inside(
+    hazard: float, bend: float, busy: int, now_k: int, ceiling: int | None
+) -> None:
+    running = fleet()
+    acceptance = tuple(np.cumprod([hazard] * 7).tolist())
+    prior = replace(running.state.prior, costs=scaled(estimated_costs(), 1.0, bend), acceptance=acceptance)
+    seen = candidates.outlook(new_state(running.state.environment, prior))
+    inside = candidates.allowed(Limits(graph_capture_tokens=ceiling), 7, seen.grid)
+    load = np.zeros((17, 2))
+    load[busy] = 1.0, 20.0
+    table = candidates.plain_table(seen, inside, np.full(256, now_k), load, 0.001)
+    assert (np.diff(table) <= 0).all()
+    assert inside[table, np.arange(256)].all()
+
+
+@quickly
+@given(low=some.integers(1, 4), high=some.integers(4, 7), batch=some.integers(2, 200))
+def test_stock_counters_keep_the_bounds_in_trials_too(low: int, high: int, batch: int) -> None:
+    running = fleet(limits=Limits(min_k=low, max_k=high))
+    running.run(600, batch, exact=False)
+    assert all(set(d.schedule.ks) <= set(range(low, high + 1)) for d in running.decisions)
+
+
 def test_tokens_that_do_not_add_up_are_suspect() -> None:
     def spoil(samples: list[Sample]) -> list[Sample]:
         halved = [replace(c, generated_tokens=c.generated_tokens / 2) for c in samples[0].cells]
