@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from typing import Any
+
+import pytest
 
 from specdec.controllers.retries import LONGEST_PAUSE_SECONDS
 from specdec.kube.kinds import Name
@@ -130,3 +133,30 @@ def bind(world: World, role: str, groups: list[str], resources: list[str]) -> No
     body = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
     world.kubectl("apply", "-f", "-", stdin=json.dumps({**body, "rules": rules}))
     world.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--user={NARROW}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content"),
+    [
+        pytest.param("ServiceAccount", "demo-engine", {}, id="account"),
+        pytest.param("ConfigMap", "demo-checkpoint", {"data": {"a": "theirs"}}, id="checkpoint"),
+        pytest.param("Secret", "demo-control", {"stringData": {"a": "theirs"}}, id="control token"),
+        pytest.param(
+            "PersistentVolumeClaim",
+            "demo-cache",
+            {"spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Ti"}}}},
+            id="cache",
+        ),
+    ],
+)
+async def test_what_is_anothers_is_not_made_ours(world: World, kind: str, name: str, content: dict[str, Any]) -> None:
+    theirs = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}
+    world.kubectl("create", "-f", "-", stdin=json.dumps(theirs))
+    before = world.get(kind, name)
+    world.apply("demo", engine={"cache": {"size": "1Ti"}})
+    async with in_process(world.kubeconfig) as life:
+        await life.settle(Name(world.namespace, "demo"), 2)
+    assert world.get(kind, name) == before, "with our owner reference it would go with the resource"
+    stalled = world.condition("demo", "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "ChildNameTaken")
+    assert name in stalled["message"]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -17,10 +18,25 @@ from specdec.controllers.retries import Retries
 from specdec.kube import errors
 from specdec.kube.cache import Cache
 from specdec.kube.client import KubeClient
-from specdec.kube.kinds import BY_NAME, UNWATCHED, Name, kind_of, name_of
+from specdec.kube.kinds import (
+    BY_NAME,
+    CONFIG_MAP,
+    POD_MONITOR,
+    SECRET,
+    SERVICE_ACCOUNT,
+    UNWATCHED,
+    VOLUME_CLAIM,
+    Name,
+    kind_of,
+    name_of,
+)
 from specdec.observed import Refusal
 
 log = structlog.get_logger(__name__)
+
+# Of these nothing need conflict with an object of the same name, so that applying would join it, and the garbage
+# collector would take it along with the resource: a claim with the weights of others, for instance.
+JOINABLE: Final = frozenset({SERVICE_ACCOUNT, SECRET, CONFIG_MAP, VOLUME_CLAIM, POD_MONITOR})
 
 
 @dataclass(slots=True)
@@ -90,16 +106,25 @@ class Children:
 
     async def _apply(self, write: Write) -> Json | None:
         """None when the name is taken. A child that no watch has shown is not forced upon whatever has its name."""
-        body, ref = write.manifest.body, write.manifest.reference
+        body = write.manifest.body
         if write.live is not None:
             return await self.client.apply(body)
+        if kind_of(body) in JOINABLE and await self._is_anothers(body):
+            return None
         try:
             return await self.client.apply(body, force=False)
         except errors.Conflict:
-            found = await self.client.get(kind_of(body), Name(ref.namespace, ref.name))
-            if (found["metadata"].get("labels") or {}).get(LABEL_OWNER) != body["metadata"]["labels"][LABEL_OWNER]:
-                return None
-            return await self.client.apply(body)
+            return None if await self._is_anothers(body) else await self.client.apply(body)
+
+    async def _is_anothers(self, body: Json) -> bool:
+        try:
+            found = (await self.client.get(kind_of(body), name_of(body)))["metadata"]
+        except errors.NotFound:
+            return False
+        labelled = (found.get("labels") or {}).get(LABEL_OWNER) == body["metadata"]["labels"][LABEL_OWNER]
+        (owner,) = body["metadata"]["ownerReferences"]
+        owned = any(each["uid"] == owner["uid"] for each in found.get("ownerReferences") or ())
+        return not labelled and not owned
 
     def _stands(self, write: Write) -> bool:
         """Whether the server answered this very manifest with what stands now, though it reads otherwise.

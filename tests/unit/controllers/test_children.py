@@ -11,7 +11,7 @@ from specdec.controllers.difference import Difference, Write
 from specdec.controllers.retries import LONGEST_PAUSE_SECONDS, Retries
 from specdec.desired import checkpoint
 from specdec.kube.cache import Cache
-from specdec.kube.errors import KubeError, Rejected
+from specdec.kube.errors import KubeError, NotFound, Rejected
 from specdec.kube.kinds import Name
 from specdec.observed import Refusal
 from tests.support.clock import in_no_time
@@ -30,6 +30,9 @@ class Server:
     async def apply(self, body: Json, **_: Any) -> Json:
         self._answer()
         return {**body, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": "1"}}
+
+    async def get(self, *_: Any) -> Json:
+        raise NotFound("nothing has the name")
 
     async def delete(self, *_: Any, **__: Any) -> None:
         self._answer()
