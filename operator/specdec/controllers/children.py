@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +11,7 @@ import structlog
 
 from specdec.api.manifest import Json, Reference, reference
 from specdec.api.names import ANNOTATION_DIGEST, LABEL_OWNER
-from specdec.controllers.difference import Difference, Write
+from specdec.controllers.difference import Difference, Write, difference
 from specdec.controllers.refusals import refusal
 from specdec.controllers.retries import Retries
 from specdec.kube import errors
@@ -50,16 +49,16 @@ class Children:
     client: KubeClient
     cache: Cache
     retries: Retries = field(default_factory=Retries)
-    _settled: defaultdict[Name, dict[Reference, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    _settled: dict[Name, dict[Reference, tuple[str, str]]] = field(default_factory=dict)
 
-    async def write(self, difference: Difference) -> tuple[Refusal, ...]:
+    async def write(self, found: Difference) -> tuple[Refusal, ...]:
         """Apply and prune; what is refused does not keep the others from being written."""
         outcomes = [
             await self._tried(write.manifest.body, _digest(write.manifest.body), partial(self._write, write))
-            for write in difference.writes
+            for write in found.writes
             if not self._stands(write)
         ]
-        outcomes += [await self._tried(body, "removal", partial(self._prune, body)) for body in difference.prune]
+        outcomes += [await self._tried(body, "removal", partial(self._prune, body)) for body in found.prune]
         return tuple(refusal for refusal in outcomes if refusal is not None)
 
     async def remove(self, kind: str, name: Name, uid: str | None = None) -> None:
@@ -98,7 +97,7 @@ class Children:
             return refusal(ref, error)
         if stored is None:
             return Refusal(ref, "its name is taken", taken=True)
-        self._settled[_owner(write.manifest.body)][ref] = (_digest(write.manifest.body), _state(stored))
+        self._settle(write, stored)
         if kind_of(stored) not in UNWATCHED:
             self.cache.put(kind_of(stored), stored, quietly=True)
         log.info("child written", child=str(ref), why=write.why)
@@ -126,6 +125,14 @@ class Children:
         owned = any(each["uid"] == owner["uid"] for each in found.get("ownerReferences") or ())
         return not labelled and not owned
 
+    def _settle(self, write: Write, stored: Json) -> None:
+        """Remember an answer that is not what was asked for; of a thousand resources none is usual."""
+        owner, ref = _owner(write.manifest.body), write.manifest.reference
+        if difference([write.manifest], [stored]):
+            self._settled.setdefault(owner, {})[ref] = (_digest(write.manifest.body), _state(stored))
+        else:
+            self._settled.get(owner, {}).pop(ref, None)
+
     def _stands(self, write: Write) -> bool:
         """Whether the server answered this very manifest with what stands now, though it reads otherwise.
 
@@ -134,7 +141,7 @@ class Children:
         if write.live is None:
             return False
         answered = (_digest(write.manifest.body), _state(write.live))
-        return self._settled[_owner(write.manifest.body)].get(write.manifest.reference) == answered
+        return self._settled.get(_owner(write.manifest.body), {}).get(write.manifest.reference) == answered
 
 
 def _digest(body: Json) -> str:

@@ -21,15 +21,15 @@ OWNER = Name("default", "demo")
 
 
 class Server:
-    """Answers each write, and each deletion, with `error`, or takes it; notes when it was asked."""
+    """Answers each write and deletion with `error`, or takes it, `changed` by a plugin; notes when it was asked."""
 
-    def __init__(self, error: KubeError | None = None) -> None:
-        self.error = error
+    def __init__(self, error: KubeError | None = None, **changed: Any) -> None:
+        self.error, self.changed = error, changed
         self.asked: list[float] = []
 
     async def apply(self, body: Json, **_: Any) -> Json:
         self._answer()
-        return {**body, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": "1"}}
+        return {**body, **self.changed, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": "1"}}
 
     async def get(self, *_: Any) -> Json:
         raise NotFound("nothing has the name")
@@ -95,5 +95,27 @@ def test_other_content_is_tried_at_once_and_what_was_taken_is_forgotten() -> Non
         server.error = None
         assert not await tried.write(write("three"))
         assert tried.retries.seconds(OWNER, refusals) is None
+
+    in_no_time(main())
+
+
+def test_what_a_plugin_makes_of_our_words_is_not_fought() -> None:
+    async def main() -> None:
+        server = Server(data={"text": "as the plugin likes it"})
+        tried, (asked,) = children(server), write().writes
+        await tried.write(write())
+        live = await server.apply(asked.manifest.body)
+        before = len(server.asked)
+        await tried.write(Difference((Write(asked.manifest, "changed by others", live),), ()))
+        assert len(server.asked) == before
+
+    in_no_time(main())
+
+
+def test_of_what_is_as_it_was_asked_for_nothing_is_remembered() -> None:
+    async def main() -> None:
+        tried = children(Server())
+        await tried.write(write())
+        assert not tried._settled
 
     in_no_time(main())
