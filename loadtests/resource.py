@@ -25,15 +25,21 @@ class Resource:
 
     def get(self) -> dict[str, Any]:
         """Raises ResourceError, as all of these do."""
-        found: dict[str, Any] = json.loads(self._run("get", "specdep", self.name, "-o", "json"))
-        return found
+        return self._read("get", "specdep", self.name)
 
     def patch(self, spec: dict[str, Any]) -> None:
         self._run("patch", "specdep", self.name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def list(self, kind: str, *selection: str) -> list[dict[str, Any]]:
         """Objects of the namespace. selection: `-l` or `--field-selector` arguments."""
-        found: list[dict[str, Any]] = json.loads(self._run("get", kind, *selection, "-o", "json"))["items"]
+        found: list[dict[str, Any]] = self._read("get", kind, *selection).get("items", [])
+        return found
+
+    def _read(self, *arguments: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self._run(*arguments, "-o", "json"))
+        except ValueError as error:
+            raise ResourceError(f"kubectl {' '.join(arguments[:2])}: its answer is not JSON: {error}") from error
         return found
 
     def _run(self, *arguments: str) -> str:
