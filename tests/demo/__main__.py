@@ -18,7 +18,7 @@ from tests.cluster.places import ClusterError
 from tests.demo import engines
 from tests.demo import scene as stage
 from tests.demo.chaos import Chaos, engine_restarts
-from tests.demo.outcome import disturbed, judge
+from tests.demo.outcome import Kills, disturbed, judge
 from tests.demo.steps import DemoError, Steps
 from tests.demo.traffic import drive
 from tests.support.kubectl import KubectlError
@@ -27,7 +27,7 @@ PLAIN_COLUMNS: Final = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 when the outcome is good (see `Outcome.good`), 1 when not, 2 when the demo could not run."""
+    """Exit status: 0 when the outcome is good, 1 when it has shortcomings, 2 when the demo could not run."""
     options = _parse(arguments)
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
     folder = options.out / time.strftime("%Y%m%d-%H%M%S")
@@ -51,9 +51,10 @@ def _play(options: argparse.Namespace, folder: Path, steps: Steps) -> int:
         watch = drive(scene, plan, folder, chaos, steps.console)
     with steps.step("report"):
         disturbed_pods = disturbed(before, engine_restarts(scene.kubectl))
-        outcome = judge(folder, plan, scene.engine, watch.kept[engine.tuned], len(chaos.killed), disturbed_pods)
+        kills = Kills(chaos.kills, len(chaos.killed), chaos.leaders)
+        outcome = judge(folder, plan, scene.engine, watch.kept[engine.tuned], kills, disturbed_pods)
     outcome.show(steps.console, scene.kubectl, sum(steps.took.values()))
-    return 0 if outcome.good else 1
+    return 1 if outcome.shortcomings else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
