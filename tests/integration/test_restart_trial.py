@@ -65,11 +65,12 @@ def seasoned(world: World, **engine: Any) -> Iterator[Fleet]:
 
 def turns(fleet: Fleet) -> Callable[[], str]:
     """Addresses of the pods that there are, one after the other."""
-    numbers = itertools.count()
+    numbers, known = itertools.count(), [pod.url for pod in fleet.pods.values()]
 
     def url() -> str:
-        pods = list(fleet.pods.values())
-        return pods[next(numbers) % len(pods)].url
+        # Between the old pods and the new ones there is none.
+        known[:] = [pod.url for pod in list(fleet.pods.values())] or known
+        return known[next(numbers) % len(known)]
 
     return url
 
