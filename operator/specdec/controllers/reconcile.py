@@ -70,13 +70,17 @@ class Reconciler:
         await self.statuses.report(resource, standing, self.cache.seen(name))
         self.metrics.stands(name, self.cache.seen(name).resource)
         await self.statuses.tell(seen.resource, events)
+        return self._next(name, standing, seen, again)
+
+    def _next(self, name: Name, standing: Standing, seen: Seen, asked: Again) -> Again:
+        """When to look again: as the tuner `asked`, or sooner where something was refused."""
         if standing.refusals or standing.token_refusals:
             look = LOOK_AGAIN_WHILE_PODS_WAIT_SECONDS if standing.token_refusals else None
-            return again.within(look).within(self.children.retries.seconds(name, standing.refusals))
+            return asked.within(look).within(self.children.retries.seconds(name, standing.refusals))
         if standing.idle and not seen.pods:
             # A thousand resources without a pod need no memory: the cached checkpoint says all of it.
             del self._standings[name]
-        return again
+        return asked
 
     def forget(self, name: Name) -> Again:
         """The resource is gone; the garbage collector sees to its children."""
