@@ -235,9 +235,9 @@ def _request_spread(hazards: Floats) -> float:
 
 
 def _shifted_to(hazard: float, shifts: list[float], survivors: list[float]) -> float:
-    """The logit around which requests with `shifts` have the mean `hazard`. Newton's method."""
+    """The logit around which requests with `shifts` have the mean `hazard`. Newton's method, to 0.0004."""
     centre = math.log(hazard / (1 - hazard))
-    for _ in range(3):
+    for _ in range(2):
         p = [1.0 / (1.0 + math.exp(-centre - shift)) for shift in shifts]
         seen = sum(w * x for w, x in zip(survivors, p, strict=True))
         slope = seen - sum(w * x * x for w, x in zip(survivors, p, strict=True))

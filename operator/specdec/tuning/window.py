@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
 KS: Final = POSITIONS + 1
 EMPTY: Final = np.zeros(0)
+FIGURES: Final = attrgetter("steps", "step_seconds", "requests", "drafts", "prefill_tokens", "generated_tokens")
 KEPT: Final = (0, 1, 2, 4)  # columns of a page's figures that become `Snapshot.cells`
 LARGEST: Final = 1e18  # beyond which a figure is no count
 
@@ -75,15 +77,9 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
     if not samples:
         return []
     cells = [tuple(c for c in sample.cells if c.k < KS and c.bucket < BUCKETS) for sample in samples]
-    flat = np.array(
-        [
-            (c.steps, c.step_seconds, c.requests, c.drafts, c.prefill_tokens, c.generated_tokens)
-            for page in cells
-            for c in page
-        ],
-        dtype=float,
-    ).reshape(-1, 6)
-    accepted = np.array([a for page in cells for c in page for a in c.accepted], dtype=float)
+    joined = [c for page in cells for c in page]
+    flat = np.array(list(map(FIGURES, joined)), dtype=float).reshape(-1, 6)
+    accepted = np.array([a for c in joined for a in c.accepted], dtype=float)
     layout = _layout(
         tuple(
             (tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in page), tuple(len(c.accepted) for c in page))
