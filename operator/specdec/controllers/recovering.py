@@ -11,6 +11,7 @@ from specdec.api.manifest import Json
 from specdec.api.names import Role
 from specdec.api.resource import SpeculativeDeployment
 from specdec.api.schedule import Schedule, Tier
+from specdec.api.tuning import SwitchingPolicy
 from specdec.controllers.accepting import way
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.desired import every_k
@@ -19,22 +20,25 @@ from specdec.desired import every_k
 def recovered(resource: SpeculativeDeployment, children: Iterable[Json]) -> Checkpoint:
     """A checkpoint of what stands, an empty one where nothing does. What was learned is lost.
 
-    The start value in force is kept even where the spec asks for another, as after restarts for tuning.
+    A start value other than the spec's is kept as one that was tuned by restart, unless K may only change live: then it
+    was asked for in an edit that nobody has followed yet.
     """
     name = names.deployment(resource.name, Role.STABLE)
     live = next((c for c in children if (c["kind"], c["metadata"]["name"]) == ("Deployment", name)), None)
     inputs = _inputs(live) if live is not None else None
     if live is None or inputs is None:
         return Checkpoint()
-    start_k, schedule = _start(inputs)
+    (start_k, schedule), asked = _start(inputs), resource.spec.speculator.num_speculative_tokens
+    edited = start_k != asked and resource.spec.tuning.switching is SwitchingPolicy.LIVE
+    by_restart = not edited and (schedule is not None or start_k != asked)
     accepted = AcceptedDecision(
         revision=1,
-        switching=way(resource) if schedule is None else "Restart",
+        switching="Restart" if by_restart else way(resource),
         start_k=start_k,
         schedule=schedule,
         rendered=Rendered(live["spec"]["template"], inputs),
     )
-    return Checkpoint(accepted=accepted, asked_start_k=resource.spec.speculator.num_speculative_tokens)
+    return Checkpoint(accepted=accepted, asked_start_k=start_k if edited else asked)
 
 
 def _inputs(deployment: Json) -> Json | None:

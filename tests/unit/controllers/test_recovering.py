@@ -10,6 +10,7 @@ from specdec import desired
 from specdec.api.decision import AcceptedDecision
 from specdec.api.names import ANNOTATION_INPUTS
 from specdec.api.schedule import Schedule, Tier
+from specdec.controllers.accepting import amended
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.recovering import recovered
 from tests.support.resource import resource
@@ -27,7 +28,7 @@ def live(accepted: AcceptedDecision, **spec: Any) -> dict[str, Any]:
     ("accepted", "spec"),
     [
         pytest.param(AcceptedDecision(1, "Live", 7), {}, id="as first made"),
-        pytest.param(AcceptedDecision(1, "Live", 5), {}, id="another start value than the spec's"),
+        pytest.param(AcceptedDecision(1, "Restart", 5), {}, id="a start value that was tuned by restart"),
         pytest.param(AcceptedDecision(1, "Restart", 4, TIERED), {}, id="a start-up schedule that was decided"),
         pytest.param(AcceptedDecision(1, "Restart", 0), {"tuning": {"switching": "Restart"}}, id="off, by restart"),
         pytest.param(AcceptedDecision(1, "Restart", 4), {"tuning": {"switching": "Restart"}}, id="one K, by restart"),
@@ -37,6 +38,14 @@ def test_what_runs_is_what_is_accepted(accepted: AcceptedDecision, spec: dict[st
     found = recovered(resource(**spec), [live(accepted, **spec)])
     assert found.accepted == desired.pin(resource(**spec), accepted)
     assert found.asked_start_k == 7
+
+
+def test_a_start_value_that_only_an_edit_can_have_changed_is_followed() -> None:
+    asked = resource(tuning={"switching": "Live"})
+    found = recovered(asked, [live(AcceptedDecision(1, "Live", 5), tuning={"switching": "Live"})])
+    after = amended(found, asked, 0.0).accepted
+    assert after is not None
+    assert (after.start_k, after.switching) == (7, "Live")
 
 
 def test_a_live_schedule_is_forgotten_and_the_engines_keep_their_start_value() -> None:
