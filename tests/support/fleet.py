@@ -123,7 +123,7 @@ class Fleet:
         body = self._get("pod", pod.name)
         pod.process = self._run(body["spec"]["containers"][0], pod.address, pod.token_file)
         restarts = body["status"]["containerStatuses"][0]["restartCount"] + 1
-        self._set_status("pod", pod.name, _ready(pod.address, restarts))
+        self._set_status("pod", pod.name, pod_status(pod.address, restarts))
 
     def _add(self, deployment: Json, template: str) -> None:
         self.started += 1
@@ -138,7 +138,7 @@ class Fleet:
         container = next(c for c in spec["spec"]["containers"] if c["name"] == names.CONTAINER)
         process = self._run(container, address, token_file)
         self.pods[name] = PodProcess(name, address, template, process, token_file)
-        self._set_status("pod", name, _ready(address, 0))
+        self._set_status("pod", name, pod_status(address, 0))
 
     def _run(self, container: Json, address: str, token_file: Path) -> subprocess.Popen[bytes]:
         command = [*container.get("command", []), *container.get("args", [])]
@@ -159,13 +159,7 @@ class Fleet:
         return process
 
     def _observe(self, deployment: Json, replicas: int) -> None:
-        status = {
-            "observedGeneration": deployment["metadata"]["generation"],
-            "replicas": replicas,
-            "updatedReplicas": replicas,
-            "readyReplicas": replicas,
-            "availableReplicas": replicas,
-        }
+        status = deployment_status(deployment["metadata"]["generation"], replicas)
         self._set_status("deployment", deployment["metadata"]["name"], status)
 
     def _list(self, plural: str) -> list[Json]:
@@ -198,7 +192,14 @@ def eventually(what: str, condition: Callable[[], Any], seconds: float = PATIENC
         time.sleep(0.1)
 
 
-def _ready(address: str, restarts: int) -> Json:
+def deployment_status(generation: int, replicas: int) -> Json:
+    """What the Deployment controller says once all replicas are up. Held to a real one in tests/e2e/test_fleet.py."""
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    return {"observedGeneration": generation, **dict.fromkeys(counts, replicas)}
+
+
+def pod_status(address: str, restarts: int) -> Json:
+    """What the kubelet says of a pod that serves. Held to a real one in tests/e2e/test_fleet.py."""
     now = "2026-01-01T00:00:00Z"
     return {
         "phase": "Running",
