@@ -59,6 +59,15 @@ def owned(space: Kubectl, name: str) -> list[str]:
     ]
 
 
+def running(space: Kubectl, name: str) -> tuple[dict[str, Any], set[tuple[str, int]]]:
+    """What the pods of a resource are to run, and which they are.
+
+    A restart shows in the Deployment's template as soon as the operator asks for it, in the pods only later.
+    """
+    template: dict[str, Any] = space.get("deployment", name)["spec"]["template"]
+    return template, pod_ids(space)
+
+
 def pod_ids(space: Kubectl) -> set[tuple[str, int]]:
     """UID and restart count of each pod."""
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.looks import await_condition, await_replicas, owned, patch, pod_ids, status, wait_ready
+from tests.e2e.looks import OPERATOR, await_condition, await_replicas, owned, patch, running, status, wait_ready
 from tests.e2e.resources import engine, simulated
 from tests.support.kubectl import Kubectl, KubectlError, until
 from tests.support.reach import reach
@@ -66,7 +66,20 @@ def test_a_bad_edit_is_refused_and_changes_nothing(space: Kubectl) -> None:
 def test_edits_that_need_no_restart_cause_none(space: Kubectl) -> None:
     space.apply(simulated("edited"))
     wait_ready(space, "edited")
-    pods = pod_ids(space)
+    before = running(space, "edited")
     for change in ('{"tuning": {"max": 5}}', '{"tuning": {"mode": "Recommend"}}', '{"tuning": {"minGainPercent": 4}}'):
         patch(space, "edited", change)
-    assert pod_ids(space) == pods
+    assert running(space, "edited") == before
+
+
+def test_the_command_reads_from_within_the_operators_pod(space: Kubectl, operator: Kubectl) -> None:
+    space.apply(simulated("read"))
+    wait_ready(space, "read")
+    deployment = operator.list("deployments", OPERATOR)[0]["metadata"]["name"]
+
+    def said(*words: str) -> str:
+        return operator.run("exec", f"deploy/{deployment}", "--", "specdec", *words)
+
+    assert " read " in said("status", "-A")
+    assert "AllReplicasReady" in said("status", "read", "-n", space.namespace or "")
+    assert "in force: K 7" in said("explain", "read", "-n", space.namespace or "")

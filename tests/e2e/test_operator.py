@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import install
-from tests.e2e.looks import OPERATOR, owned, patch, pod_ids, status, wait_ready
+import json
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from tests.e2e.looks import OPERATOR, owned, patch, pod_ids, running, status, wait_ready
 from tests.e2e.resources import simulated
 from tests.support.kubectl import Kubectl, until
 from tests.support.reach import reach
@@ -13,25 +18,72 @@ from tests.support.traffic import Traffic
 def test_killing_the_operator_is_felt_by_nobody(space: Kubectl, operator: Kubectl) -> None:
     space.apply(simulated("felt"))
     wait_ready(space, "felt")
-    pods = pod_ids(space)
+    before = running(space, "felt")
     with reach(space, "felt") as url, Traffic(url, users=8) as traffic:
         for _ in range(3):
             operator.run("delete", "pod", "-l", OPERATOR, "--grace-period=0", "--force")
             operator.run("rollout", "status", "deployment", "-l", OPERATOR, limit=180)
         assert status(space, "felt")["speculation"]
     assert not traffic.failures
-    assert pod_ids(space) == pods
+    assert running(space, "felt") == before
 
 
-def test_an_upgrade_of_the_operator_restarts_no_model_pod(cluster: Kubectl, space: Kubectl, operator: Kubectl) -> None:
+# Loaded by Python at its start: makes of the operator a version that renders pods otherwise.
+OTHERWISE: Final = """
+from specdec.desired import plan
+
+render = plan.pod_template
+
+def otherwise(*given):
+    template = render(*given)
+    template["metadata"]["annotations"]["example.com/rendered"] = "otherwise"
+    return template
+
+plan.pod_template = otherwise
+"""
+
+
+@pytest.fixture
+def upgraded(operator: Kubectl) -> Iterator[Callable[[], None]]:
+    """Puts in the place of the operator one that renders otherwise; at the end the first is back."""
+    name = operator.list("deployments", OPERATOR)[0]["metadata"]["name"]
+    pod = {
+        "containers": [
+            {
+                "name": "operator",
+                "env": [{"name": "PYTHONPATH", "value": "/otherwise"}],
+                "volumeMounts": [{"name": "otherwise", "mountPath": "/otherwise"}],
+            }
+        ],
+        "volumes": [{"name": "otherwise", "configMap": {"name": "otherwise"}}],
+    }
+
+    def upgrade() -> None:
+        operator.run("create", "configmap", "otherwise", f"--from-literal=sitecustomize.py={OTHERWISE}")
+        operator.run("patch", "deployment", name, "-p", json.dumps({"spec": {"template": {"spec": pod}}}))
+        operator.run("rollout", "status", "deployment", name, limit=300)
+
+    yield upgrade
+    operator.run("rollout", "undo", "deployment", name)
+    operator.run("rollout", "status", "deployment", name, limit=300)
+    operator.run("delete", "configmap", "otherwise", "--ignore-not-found")
+
+
+def rendered_by(space: Kubectl, name: str) -> str | None:
+    annotations: dict[str, str] = space.get("deployment", name)["spec"]["template"]["metadata"]["annotations"]
+    return annotations.get("example.com/rendered")
+
+
+def test_an_operator_that_renders_otherwise_restarts_no_model_pod(space: Kubectl, upgraded: Callable[[], None]) -> None:
     space.apply(simulated("kept"))
     wait_ready(space, "kept")
-    pods = pod_ids(space)
-    install(cluster, "podAnnotations.upgraded=yes")
-    space.run("annotate", "specdep", "kept", "example.com/touched=yes")
+    before = running(space, "kept")
+    upgraded()
     patch(space, "kept", '{"tuning": {"max": 6}}')
-    assert pod_ids(space) == pods
-    install(cluster)
+    space.apply(simulated("fresh"))
+    until("a new resource is rendered otherwise", lambda: rendered_by(space, "fresh") == "otherwise")
+    assert running(space, "kept")[0] == before[0]
+    assert before[1] <= pod_ids(space)
 
 
 def test_deletion_works_with_the_operator_gone(space: Kubectl, operator: Kubectl) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from tests.e2e.looks import await_condition, pod_ids, smallest_k, status, wait_ready
+from tests.e2e.looks import await_condition, patch, pod_ids, running, smallest_k, status, wait_ready
 from tests.e2e.resources import simulated, tuning
 from tests.support.kubectl import Kubectl, condition, until
 from tests.support.reach import reach
@@ -54,12 +57,14 @@ def test_without_a_restart_budget_no_pod_is_restarted_for_tuning(space: Kubectl)
     )
     space.apply(resource)
     wait_ready(space, "frozen")
-    pods = pod_ids(space)
+    before = running(space, "frozen")
+
+    def held() -> Mapping[str, Any]:
+        return condition(space.get("specdep", "frozen"), "Tuned")
+
     with reach(space, "frozen") as url, Traffic(url, users=32, domain="hard"):
-        found = until(
-            "the tuner holds and says why",
-            lambda: (c := condition(space.get("specdep", "frozen"), "Tuned")).get("message") and c,
-            limit=120,
-        )
-    assert found["reason"]
-    assert pod_ids(space) == pods
+        until("the tuner holds for the budget", lambda: held().get("reason") == "SwitchingUnavailable")
+        assert "spec.tuning.disruption allows no restart" in held()["message"]
+        assert running(space, "frozen") == before
+        patch(space, "frozen", '{"tuning": {"disruption": {"maxRestartsPerDay": 1}}}')
+        until("with a budget it holds for another reason", lambda: held()["reason"] != "SwitchingUnavailable")
