@@ -3,8 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from specdec.controllers.accepting import accepted_with
 from specdec.controllers.checkpoint import Checkpoint, read
 from specdec.controllers.engines import Round
 from specdec.controllers.limits import environment_of
+from specdec.controllers.tick import restored, saved
 from specdec.kube.kinds import Name
 from tests.integration.conftest import World
 from tests.integration.test_killed_at_each_step import MOST_REQUESTS, SETTLING_PASSES, Killed, Mortal, settled
@@ -48,19 +48,21 @@ def store(world: World, changed: Checkpoint) -> None:
     world.kubectl("patch", "configmap", "demo-checkpoint", "--type=merge", "-p", json.dumps({"data": changed.data()}))
 
 
-@contextmanager
-def seasoned(world: World, **engine: Any) -> Iterator[Fleet]:
-    """Three replicas at K = 7 whose tuner remembers that it has watched for two days."""
-    spec = {**BY_RESTART, "engine": {**BY_RESTART["engine"], **engine}}
-    world.apply("demo", **spec)
-    with operator(world.kubeconfig):
-        eventually("children", lambda: deployments(world) == {"demo": 3})
-    state = tuning.new_state(environment_of(resource("demo", **spec)), tuning.estimated_prior())
-    aged = replace(state, first_at=time.time() - 2 * DAY)
-    store(world, replace(checkpoint(world), tuner=tuning.dump(aged)))
-    with Fleet(world.api, world.namespace, {"SEED": "1"}) as fleet:
-        fleet.follow()
-        yield fleet
+async def seasoned(world: World) -> Checkpoint:
+    """A resource with children, and a checkpoint whose tuner has watched three replicas at K = 7 for two days."""
+    world.apply("demo", **BY_RESTART)
+    await settled(world, Name(world.namespace, "demo"))
+    assert deployments(world) == {"demo": 3}
+    state = tuning.new_state(environment_of(resource("demo", **BY_RESTART)), tuning.estimated_prior())
+    return saved(checkpoint(world), replace(state, first_at=time.time() - 2 * DAY))
+
+
+async def trying(world: World, since: float) -> None:
+    """The same, with a replica on trial for `since` seconds."""
+    before, began = await seasoned(world), time.time() - since
+    after = accepted_with(before, TRY, tuning.Switching.RESTART, began)
+    state = tuning.acted(restored(resource("demo", **BY_RESTART), before, began), TRY, began)
+    store(world, saved(after, state))
 
 
 def turns(fleet: Fleet) -> Callable[[], str]:
@@ -75,9 +77,33 @@ def turns(fleet: Fleet) -> Callable[[], str]:
     return url
 
 
+def answer(kind: tuning.Kind, reason: tuning.Reason) -> tuning.Decision:
+    schedule = constant(7, 64) if kind is tuning.Kind.END_TRIAL else TRIED
+    return tuning.Decision(kind, schedule, tuning.Gain(8.0, 4.0, 12.0), reason, "why", 1.0, start_k=max(schedule.ks))
+
+
+TRY = answer(tuning.Kind.RESTART_TRIAL, tuning.Reason.BETTER_START_VALUE)
+FOLLOW = answer(tuning.Kind.RESTART, tuning.Reason.TRIAL_DELIVERED)
+TAKE_BACK = answer(tuning.Kind.END_TRIAL, tuning.Reason.DID_NOT_DELIVER)
+
+
 @pytest.mark.slow
-def test_one_replica_tries_a_better_start_value_and_the_others_follow(world: World) -> None:
-    with seasoned(world) as fleet, Traffic(turns(fleet), users=24, domain="hard"):
+async def test_one_replica_tries_a_better_start_value_and_the_others_follow(world: World) -> None:
+    store(world, await seasoned(world))
+    with Fleet(world.api, world.namespace, {"SEED": "1"}) as fleet:
+        fleet.follow()
+        _tried_under_traffic(world, fleet)
+    rollout, trial = world.status("demo")["history"][:2]
+    assert (rollout["reason"], trial["verdict"]) == ("TrialDelivered", "Confirmed")
+    assert trial["realisedGainPercent"] >= 3
+    assert len(checkpoint(world).restarts) == 1
+    told = {event["reason"]: event["message"] for event in world.events("demo")}
+    assert "on one replica" in told["TrialStarted"]
+    assert "the others follow" in told["StartValueChanged"]
+
+
+def _tried_under_traffic(world: World, fleet: Fleet) -> None:
+    with Traffic(turns(fleet), users=24, domain="hard"):
         with operator(world.kubeconfig) as first_life:
             found = world.wait_condition("demo", "TrialInProgress", seconds=120)
             assert found["reason"] == "RestartTrial"
@@ -93,39 +119,22 @@ def test_one_replica_tries_a_better_start_value_and_the_others_follow(world: Wor
             fleet.follow()
             world.wait_condition("demo", "Ready")
             world.wait_condition("demo", "TrialInProgress", "False", seconds=60)
-    rollout, trial = world.status("demo")["history"][:2]
-    assert (rollout["reason"], trial["verdict"]) == ("TrialDelivered", "Confirmed")
-    assert trial["realisedGainPercent"] >= 3
-    assert len(checkpoint(world).restarts) == 1
-    told = {event["reason"]: event["message"] for event in world.events("demo")}
-    assert "on one replica" in told["TrialStarted"]
-    assert "the others follow" in told["StartValueChanged"]
 
 
-@pytest.mark.slow
-def test_a_replica_whose_engine_does_not_start_is_taken_back(world: World) -> None:
-    hasty = seasoned(world, startupTimeoutSeconds=10, drainSeconds=0)
-    with hasty as fleet, Traffic(turns(fleet), users=24, domain="hard"), operator(world.kubeconfig):
-        world.wait_condition("demo", "TrialInProgress", seconds=120)
-        eventually("one replica is taken out", lambda: deployments(world) == {"demo": 2, "demo-trial": 1})
+async def test_a_replica_that_does_not_serve_in_time_is_taken_back(world: World) -> None:
+    await trying(world, since=4000.0)
+    with Fleet(world.api, world.namespace) as fleet, operator(world.kubeconfig):
+        eventually("the trial stands", lambda: deployments(world) == {"demo": 2, "demo-trial": 1})
         fleet.follow(only="demo")
-        eventually("it is taken back", lambda: deployments(world) == {"demo": 3}, 120)
+        eventually("it is taken back", lambda: deployments(world) == {"demo": 3}, 60)
         world.wait_condition("demo", "TrialInProgress", "False")
     entry = world.status("demo")["history"][0]
     assert (entry["verdict"], entry.get("realisedGainPercent")) == ("Reverted", None)
     assert "did not serve" in next(e["message"] for e in world.events("demo") if e["reason"] == "TrialEnded")
 
 
-def test_mode_off_in_the_middle_ends_a_trial(world: World) -> None:
-    world.apply("demo", **BY_RESTART)
-    with operator(world.kubeconfig):
-        eventually("children", lambda: deployments(world) == {"demo": 3})
-    accepted = checkpoint(world).accepted
-    assert accepted is not None
-    tried = tuning.Decision(
-        tuning.Kind.RESTART_TRIAL, TRIED, tuning.Gain(8.0, 2.0, 9.0), tuning.Reason.BETTER_START_VALUE, "try", 1.0
-    )
-    store(world, accepted_with(checkpoint(world), tried, tuning.Switching.RESTART, time.time()))
+async def test_mode_off_in_the_middle_ends_a_trial(world: World) -> None:
+    await trying(world, since=60.0)
     with operator(world.kubeconfig):
         eventually("the trial stands", lambda: deployments(world) == {"demo": 2, "demo-trial": 1})
         world.apply("demo", **BY_RESTART | {"tuning": {**BY_RESTART["tuning"], "mode": "Off"}})
@@ -133,16 +142,6 @@ def test_mode_off_in_the_middle_ends_a_trial(world: World) -> None:
         world.wait_condition("demo", "TrialInProgress", "False")
         eventually("an event", lambda: "TrialEnded" in {event["reason"] for event in world.events("demo")})
     assert [e["verdict"] for e in world.status("demo")["history"] if e["to"].endswith("on trial")] == ["Inconclusive"]
-
-
-def answer(kind: tuning.Kind, reason: tuning.Reason) -> tuning.Decision:
-    schedule = constant(7, 64) if kind is tuning.Kind.END_TRIAL else TRIED
-    return tuning.Decision(kind, schedule, tuning.Gain(8.0, 4.0, 12.0), reason, "why", 1.0, start_k=max(schedule.ks))
-
-
-TRY = answer(tuning.Kind.RESTART_TRIAL, tuning.Reason.BETTER_START_VALUE)
-FOLLOW = answer(tuning.Kind.RESTART, tuning.Reason.TRIAL_DELIVERED)
-TAKE_BACK = answer(tuning.Kind.END_TRIAL, tuning.Reason.DID_NOT_DELIVER)
 
 
 async def decide(life: InProcess, name: Name, decision: tuning.Decision, monkeypatch: pytest.MonkeyPatch) -> None:
