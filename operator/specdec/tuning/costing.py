@@ -20,6 +20,7 @@ from specdec.tuning.window import (
     Snapshot,
 )
 
+SILENT_SECONDS: Final = 120.0
 LEAST_STEPS: Final = 20.0
 LEAST_CELL_STEPS: Final = 4.0  # a short interval's steps lie in several cells
 STOCK_SD: Final = 0.035  # averages over an interval in which the batch moved
@@ -28,11 +29,13 @@ STRAY: Final = 1.5  # standard deviations of a Poisson batch that count as near
 
 
 def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> dict[str, int]:
-    """The newest pods keep their slots, newcomers get the others, by name; a pod that is gone holds none."""
-    newest = sorted(pods, key=lambda name: (-pods[name].at, name not in slots, name))[:PODS]
-    kept = {name: slots[name] for name in newest if name in slots}
+    """Pods keep their slots while they are seen; newcomers get the others, by name. A silent pod yields its own."""
+    newest = max((pod.at for pod in pods.values()), default=0.0)
+    silent = {name for name, pod in pods.items() if newest - pod.at > SILENT_SECONDS}
+    chosen = sorted(pods, key=lambda name: (name in silent, name not in slots, name))[:PODS]
+    kept = {name: slots[name] for name in chosen if name in slots}
     free = [slot for slot in range(PODS) if slot not in kept.values()]
-    newcomers = [name for name in sorted(newest) if name not in kept]
+    newcomers = [name for name in chosen if name not in kept]
     return kept | dict(zip(newcomers, free, strict=False))
 
 

@@ -94,8 +94,11 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
     untuned = candidates.table_of(constant(state.environment.start_k, size), size)
     now = candidates.table_of(state.in_force, size)
     inside = candidates.allowed(limits, state.start_k, state.grid)
-    doubt = candidates.Doubt(1.28, 1.28, limits.live_margin_percent / 100)
-    best = candidates.better_table(seen, inside, now, state.day_load, doubt)
+    margin = limits.live_margin_percent / 100
+    if state.exact:
+        best = candidates.better_table(seen, inside, now, state.day_load, candidates.Doubt(1.28, 1.28, margin))
+    else:
+        best = candidates.plain_table(seen, inside, now, state.day_load, margin)
     return (
         candidates.gain(seen, untuned, now, state.day_load),
         candidates.as_schedule(best),

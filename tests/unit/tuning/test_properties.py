@@ -163,6 +163,23 @@ def test_any_number_of_pods_is_learned_from(pods: int) -> None:
     assert running.state.acceptance.seen_drafts > 0
 
 
+def test_pods_keep_their_levels_while_seen_and_yield_them_to_newcomers_when_gone() -> None:
+    """After a rollout of eight replicas the old names once held all levels for an hour, and no new pod taught."""
+    running = fleet(pods=12)
+    for pod, late in zip(running.pods, range(12), strict=True):
+        pod.name = f"old-{late:02d}"
+    running.run(60, 40)
+    before = dict(running.state.slots)
+    later = [
+        replace(pod.sample(running.now + 15), at=running.now + 15 + 0.01 * i) for i, pod in enumerate(running.pods)
+    ]
+    assert observe(running.state, later, running.now + 16).slots == before
+    for pod in running.pods:
+        pod.name = pod.name.replace("old", "new")
+    running.run(300, 40)
+    assert all(name.startswith("new") for name in running.state.slots)
+
+
 def test_a_pod_that_went_away_is_forgotten() -> None:
     running = fleet(pods=2)
     running.run(60, 40)
