@@ -118,14 +118,20 @@ class Engines:
         return Told(target, Known(known.speculation.model_copy(update={"schedule": in_force})))
 
 
-def behind(targets: Sequence[Target], known: Mapping[str, Known], wanted: Schedule, revision: int) -> list[Target]:
-    """The engines that can be told and do not yet follow."""
+def behind(
+    targets: Sequence[Target], known: Mapping[str, Known], wanted: Schedule, revision: int, *, paused: bool = False
+) -> list[Target]:
+    """The engines that can be told and do not yet follow.
+
+    paused: only those that have just started; the others keep what somebody may have put in force meanwhile.
+    """
     return [
         target
         for target in targets
         if (engine := known.get(target.incarnation)) is not None
         and engine.live
         and engine.revision != revision
+        and not (paused and engine.revision != 0)
         and not (engine.revision == 0 and engine.follows(wanted))
     ]
 

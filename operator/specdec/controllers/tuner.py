@@ -122,7 +122,7 @@ class Tuner:
             return
         targets = [pods.target(pod, standing.token, standing.api_key) for pod in pods.serving(fresh.pods)]
         wanted = wanted_live(accepted, resource.spec.engine.max_num_seqs)
-        late = behind(targets, standing.known, wanted, accepted.revision)
+        late = behind(targets, standing.known, wanted, accepted.revision, paused=resource.spec.paused)
         if not late:
             # Who could not be told has followed since, or is gone.
             standing.untold = {}

@@ -56,6 +56,12 @@ def test_who_is_told(known: Known, told: bool) -> None:
     assert bool(behind([TARGET], {TARGET.incarnation: known}, TIERED, 2)) is told
 
 
+@pytest.mark.parametrize(("revision", "told"), [(0, True), (1, False), (5, False)])
+def test_while_paused_only_an_engine_that_has_just_started_is_told(revision: int, told: bool) -> None:
+    known = {TARGET.incarnation: engine(revision=revision)}
+    assert bool(behind([TARGET], known, TIERED, 2, paused=True)) is told
+
+
 def test_an_engine_that_was_not_asked_yet_is_not_told() -> None:
     assert behind([TARGET], {}, TIERED, 2) == []
 
