@@ -101,7 +101,9 @@ class Watching:
             self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_SECONDS):
+        ended = False
+        while not ended:
+            ended = self._stop.wait(EVERY_SECONDS)  # and one last look, for what happened since the one before
             for target, resource in self._resources.items():
                 with suppress(ResourceError):
                     self._look(target, resource)

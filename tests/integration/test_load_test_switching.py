@@ -1,6 +1,7 @@
 """The arms of a load test on real parts: API server, operator process, kubectl, a simulated engine as the pod."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -8,8 +9,10 @@ from typing import Any, Final
 import pytest
 
 from loadtests.arms import Arm, parse_arms
+from loadtests.records import Event, RunInfo, Sample, Target, read_rows
 from loadtests.resource import Resource
 from loadtests.switching import ByResource, LiveEngines, PausedResource
+from loadtests.watching import Watching
 from tests.cluster import tools
 from tests.integration.conftest import World
 from tests.integration.test_tuning_live import FAST
@@ -80,12 +83,22 @@ def test_arms_stay_in_force_while_paused_and_auto_has_its_own_again(
     eventually("the engine is as it was", lambda: in_force(pod)["entries"] == own)
 
 
-def test_the_resource_alone_moves_k_and_gets_its_bounds_back(world: World, pod: PodProcess) -> None:
+def test_the_resource_alone_moves_k_gets_its_bounds_back_and_is_watched(
+    world: World, pod: PodProcess, tmp_path: Path
+) -> None:
     before = world.get("specdep", "demo")["spec"]
-    with ByResource(resource(world)) as switch:
+    info = RunInfo("a run", time.time(), (Target("demo", pod.url),), {}, "m")
+    with Watching(info, tmp_path, {"demo": resource(world)}), ByResource(resource(world)) as switch:
         for arm in parse_arms("2,6"):
             switch.apply(arm)
             eventually(f"the engine has {arm.name}", lambda k=arm.k: ks(pod) == {k})  # type: ignore[misc]
+            eventually("and that was seen", lambda k=arm.k: _seen_k(tmp_path) == k)  # type: ignore[misc]
             switch.confirm(arm)
         switch.apply(Arm("auto"))
     assert world.get("specdep", "demo")["spec"] == before
+    told = [event.text for event in read_rows(tmp_path / "events.jsonl", Event) if event.kind == "schedule"]
+    assert any(text.startswith("K by batch: 2 → 6") for text in told), told
+
+
+def _seen_k(folder: Path) -> float | None:
+    return next(iter([sample.k for sample in read_rows(folder / "series.jsonl", Sample)][-1:]), None)
