@@ -10,12 +10,14 @@ import pytest
 
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import (
+    Constraint,
     Decision,
     Disruption,
     Environment,
     Gain,
     Hold,
     Kind,
+    LatencyMetric,
     Limits,
     Reason,
     State,
@@ -95,6 +97,15 @@ def test_a_promising_start_value_is_tried_on_one_replica_first() -> None:
     assert proposed.start_k < 7
     assert proposed.at - START >= 24 * HOUR
     assert "one of 3 replicas tries" in proposed.message
+
+
+def test_a_target_that_no_start_value_meets_is_told_where_a_restart_would_not_pay() -> None:
+    target = Constraint(LatencyMetric.TIME_PER_OUTPUT_TOKEN, 95, 0.001)
+    running = fleet(pods=3, profile=HARD, limits=replace(LIMITS, min_gain_percent=50.0, constraints=(target,)))
+    answer = running.run(25 * HOUR, 60, every=300.0, act=False)
+    assert isinstance(answer, Hold)
+    assert answer.reason is Reason.CONSTRAINT_AT_RISK
+    assert "add replicas or raise it" in answer.message
 
 
 def test_a_single_replica_has_no_peer_and_is_restarted_directly() -> None:
