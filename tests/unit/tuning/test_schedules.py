@@ -213,6 +213,18 @@ def test_a_restart_waits_for_a_day_and_then_pays() -> None:
     assert restarts[0].at - START >= 24 * 3600
 
 
+def test_ten_minutes_of_other_traffic_restart_nothing() -> None:
+    limits = Limits(switching=Switching.RESTART, disruption=Disruption(1, True))
+    running = fleet(pods=1, profile=CHAT, limits=limits)
+    running.run(50 * 3600, 60, every=300.0)
+    settled = len([d for d in running.decisions if d.kind is Kind.RESTART])
+    running.pods[0].profile = HARD
+    running.run(600, 60, every=15.0)
+    assert len([d for d in running.decisions if d.kind is Kind.RESTART]) == settled
+    running.run(12 * 3600, 60, every=300.0)
+    assert len([d for d in running.decisions if d.kind is Kind.RESTART]) > settled
+
+
 def test_a_restart_that_would_gain_little_is_not_proposed() -> None:
     limits = Limits(switching=Switching.RESTART, disruption=Disruption(1, True), min_k=6, max_k=7)
     running = fleet(pods=1, profile=CODE, limits=limits)
