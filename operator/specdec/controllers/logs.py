@@ -53,6 +53,6 @@ def configure(level: str, form: Format) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # kopf names every event that it passes on at INFO.
-    for noisy in ("kopf", "aiohttp.access"):
+    # kopf names every event that it passes on at INFO, httpx every request.
+    for noisy in ("kopf", "httpx", "httpcore", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -8,10 +8,9 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
-import aiohttp
+import httpx
 
 from specdec.api.schedule import Schedule, constant
 from specdec.engine.live import LiveClient
@@ -117,15 +116,13 @@ class Calibration:
 
     async def _client(self, number: int) -> None:
         headers = {"Authorization": f"Bearer {self._target.api_key}"} if self._target.api_key else {}
-        patience = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        async with aiohttp.ClientSession(self._target.url, timeout=patience, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=self._target.url, timeout=REQUEST_SECONDS, headers=headers) as http:
             for turn in itertools.count():
                 prompt = f"Request {number}, turn {turn}: tell a long story about the number {number * 1009 + turn}."
                 body = {"model": self._model, "prompt": prompt, "max_tokens": self._plan.max_tokens, "temperature": 0}
-                async with http.post("/v1/completions", json=body | {"ignore_eos": True}) as answer:
-                    said = await answer.text()
-                if answer.status != HTTPStatus.OK:
-                    raise CalibrationError(f"a request was answered with {answer.status}: {said[:200]}")
+                answer = await http.post("/v1/completions", json=body | {"ignore_eos": True})
+                if answer.status_code != httpx.codes.OK:
+                    raise CalibrationError(f"a request was answered with {answer.status_code}: {answer.text[:200]}")
 
 
 def _decode(sample: Sample, k: int) -> tuple[float, float, float]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import aiohttp
+import httpx
 from pydantic import BaseModel, ValidationError
 
 from specdec.api.schedule import Schedule
@@ -20,9 +19,6 @@ SPECULATION_PATH: Final = "/v1/speculation"
 SCHEDULE_PATH: Final = "/v1/speculation/schedule"
 MAX_ANSWER_BYTES: Final = 256 * 1024
 IN_FLIGHT: Final = 8
-# An engine may close an idle connection after five seconds; a request must not meet it half closed.
-KEEPALIVE_SECONDS: Final = 3.0
-HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "specdec"}
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -35,7 +31,13 @@ class LiveClient:
 
     def __init__(self, *, timeout_seconds: float = 5.0) -> None:
         self._timeout_seconds = timeout_seconds
-        self._session: aiohttp.ClientSession | None = None
+        limits = httpx.Limits(max_connections=IN_FLIGHT, keepalive_expiry=3.0)
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(limits=limits, retries=1),
+            timeout=timeout_seconds,
+            headers={"Accept-Encoding": "identity", "User-Agent": "specdec"},
+            follow_redirects=False,
+        )
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
     async def get(self, target: Target) -> Speculation:
@@ -59,8 +61,7 @@ class LiveClient:
         return answer
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,42 +71,26 @@ class LiveClient:
     ) -> None:
         await self.aclose()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        """Opened on first use: a session belongs to a running loop."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=IN_FLIGHT, keepalive_timeout=KEEPALIVE_SECONDS),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
-                headers=HEADERS,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        return self._session
-
     async def _exchange(self, method: str, path: str, target: Target, body: bytes | None = None) -> bytes:
         headers = target.control_headers() | ({"Content-Type": "application/json"} if body is not None else {})
         try:
             async with self._in_flight, asyncio.timeout(self._timeout_seconds):
                 return await self._send(method, path, target, headers, body)
-        except TimeoutError as error:
+        except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{method} {path}: no answer within {self._timeout_seconds:g} s"
             raise EngineUnreachable(target.pod, message) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EngineUnreachable(target.pod, f"{method} {path}: {type(error).__name__}: {error}") from error
 
     async def _send(self, method: str, path: str, target: Target, headers: dict[str, str], body: bytes | None) -> bytes:
         content = bytearray()
-        request = self._opened().request(method, target.url + path, headers=headers, data=body, allow_redirects=False)
-        async with request as response:
-            async for chunk in response.content.iter_any():
+        async with self._client.stream(method, target.url + path, headers=headers, content=body) as response:
+            async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
-                    # Closed, not drained: the rest may never end.
-                    response.close()
                     raise ProtocolError(target.pod, f"{method} {path}: the answer exceeds {MAX_ANSWER_BYTES} bytes")
-        if response.status != HTTPStatus.OK:
-            raise _refusal(target, response.status, bytes(content))
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(target, response.status_code, bytes(content))
         return bytes(content)
 
     def _checked(self, kind: type[Answer], target: Target, content: bytes) -> Answer:
