@@ -92,11 +92,17 @@ def lines(results: Sequence[PhaseResult]) -> Iterator[str]:
     yield "![K in force and tokens per second](images/closed-loop.png)"
 
 
+def whole(results: Sequence[PhaseResult]) -> bool:
+    """Whether nothing of the protocol is missing or shortened."""
+    blocks = {Block(result.round, result.arm) for result in results}
+    return blocks.issuperset(FULL.blocks()) and results[0].phase_seconds >= FULL.phase_seconds
+
+
 def contents(results: Sequence[PhaseResult]) -> str:
     """Exactly which part of the whole protocol the results are."""
     blocks = {Block(result.round, result.arm) for result in results}
     seconds, done = results[0].phase_seconds, [block for block in FULL.blocks() if block in blocks]
-    if len(done) == len(list(FULL.blocks())) and seconds >= FULL.phase_seconds:
+    if whole(results):
         return f"All {FULL.rounds} rounds of all {len(FULL.arms)} arms, phases of {seconds:.0f} s."
     rounds = (
         f"round {number + 1}: {', '.join(named(b.arm) for b in done if b.round == number)}"
@@ -116,7 +122,8 @@ def verdict(results: Sequence[PhaseResult], figures: Table) -> Iterator[str]:
     yield "| Auto against | ratio | target | |"
     yield "|---|---:|---:|---|"
     for (name, _, target), ratio in zip(TARGETS, ratios(results), strict=True):
-        yield f"| {name} | {ratio:.3f} | {target:.2f} | {'met' if ratio >= target else 'missed'} |"
+        judged = ("met" if ratio >= target else "missed") if whole(results) else "not judged"
+        yield f"| {name} | {ratio:.3f} | {target:.2f} | {judged} |"
     yield ""
     yield f"The best single constant is K = {best_constant(figures)[0]}."
 
