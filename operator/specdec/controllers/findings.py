@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from specdec import tuning
@@ -22,6 +23,8 @@ SCRAPED: Final = "Scraped"
 PARTLY_SCRAPED: Final = "PartlyScraped"
 # Reasons that come and go with each scrape and change nothing for anybody: told like figures.
 PASSING: Final = frozenset({SCRAPED, PARTLY_SCRAPED, *(reason.value for reason in AT_REST)})
+
+MOST_WARNINGS: Final = 10
 
 Answer = tuning.Decision | tuning.Hold
 
@@ -57,13 +60,20 @@ def _active(checkpoint: Checkpoint, summary: tuning.Summary | None, known: Mappi
     accepted = checkpoint.accepted
     if accepted is not None and accepted.off:
         return Finding(Truth.FALSE, "SwitchedOff", "the tuner switched speculation off; see the condition Tuned")
-    warnings = [warning for engine in known.values() if engine.speculation for warning in engine.speculation.warnings]
-    told = f"; the engine warns: {warnings[0].message}" if warnings else ""
+    warnings = _warnings(known)
+    told = f"; the engines warn: {'; '.join(warnings)}" if warnings else ""
     if summary is None or summary.effective_k is None:
-        return None if not told else Finding(Truth.UNKNOWN, warnings[0].reason, told.removeprefix("; "))
+        return None if not told else Finding(Truth.UNKNOWN, next(iter(warnings.values())), told.removeprefix("; "))
     if summary.effective_k <= 0:
         return Finding(Truth.FALSE, "NoDrafts", "the engines draft nothing; check spec.speculator" + told)
     return Finding(Truth.TRUE, "Drafting", "the engines draft and verify" + told)
+
+
+def _warnings(known: Mapping[str, Known]) -> dict[str, str]:
+    """Reason by message of what the engines warn of, each message once, in the order of the pods' names."""
+    engines = [known[pod].speculation for pod in sorted(known)]
+    found = {warning.message: warning.reason for engine in engines if engine for warning in engine.warnings}
+    return dict(islice(found.items(), MOST_WARNINGS))
 
 
 def _beneficial(standing: Standing, summary: tuning.Summary | None) -> Finding | None:

@@ -132,7 +132,7 @@ def test_speculation_that_is_off_is_not_active() -> None:
     assert (found.truth, found.reason) == (Truth.FALSE, "SwitchedOff")
 
 
-def test_a_warning_of_an_engine_is_passed_on() -> None:
+def test_each_warning_of_the_engines_is_passed_on_once() -> None:
     speculation = Speculation.model_validate(
         {
             "apiVersion": "speculation.specdec.dev/v1",
@@ -142,7 +142,10 @@ def test_a_warning_of_an_engine_is_passed_on() -> None:
             "limits": {"minNumSpeculativeTokens": 1, "maxNumSpeculativeTokens": 7, "maxBatch": 64},
             "schedule": {"revision": 0, "off": False},
             "capabilities": [{"name": "LiveSwitching", "status": True, "reason": "x"}],
-            "warnings": [{"reason": "GraphLimitTooLow", "message": "raise it"}],
+            "warnings": [
+                {"reason": "GraphLimitTooLow", "message": "raise it"},
+                {"reason": "UnknownPair", "message": "name both revisions"},
+            ],
         }
     )
     lacking = speculation.model_copy(
@@ -150,7 +153,7 @@ def test_a_warning_of_an_engine_is_passed_on() -> None:
     )
     known = {"a": Known(speculation), "b": Known(lacking)}
     found = findings(standing(known=known), None)[Condition.SPECULATION_ACTIVE]
-    assert (found.reason, "raise it" in found.message) == ("GraphLimitTooLow", True)
+    assert (found.reason, found.message) == ("GraphLimitTooLow", "the engines warn: raise it; name both revisions")
     report = report_of(resource(), standing(known=known))
     assert report.engine is not None
     assert [c.status for c in report.engine.capabilities or ()] == [False], "what one engine lacks, the fleet lacks"
