@@ -73,11 +73,17 @@ test-unit: setup ## Units, and 95 % of the pure rooms' branches: seconds
 test-contract: setup ## The simulator and the engine client against the contract and captured vLLM pages
 	@$(PYTEST) tests/contract
 
+# Programs that the cache lacks are built, with progress, before a test's clock runs.
+build_programs = @$(PY) -m tests.cluster.tools build $(1) >/dev/null
+API_SERVER := etcd kube-apiserver kube-controller-manager kubectl
+
 test-integration: setup ## The operator against a real API server
+	$(call build_programs,$(API_SERVER))
 	@$(PYTEST) tests/integration
 
 E2E_CLUSTER ?= specdec-e2e
 test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
+	$(call build_programs,helm kubectl $(if $(filter local,$(CLUSTER)),kwok))
 	@kubeconfig=$$(NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster up | tail -1); \
 	  trap 'NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster down' EXIT; \
 	  NAME=$(E2E_CLUSTER) $(PY) -m tests.cluster load operator simulator loadtest vllm; \
@@ -139,6 +145,7 @@ generate-chart-docs: setup ## Write the chart's README tables, values.schema.jso
 
 .PHONY: test-chart
 test-chart: setup ## The chart: real helm, a real API server
+	$(call build_programs,helm $(API_SERVER))
 	@$(PYTEST) tests/chart
 
 # ---- generated files -------------------------------------------------------------------------------------------------
