@@ -27,13 +27,10 @@ KINDS = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 # of someone else in the way of ours.
 FOR_OTHER_DAYS: Rights = {
     ("", "services"): frozenset({"get", "delete"}),
-    ("", "serviceaccounts"): frozenset({"get", "delete"}),
-    ("", "configmaps"): frozenset({"get"}),
-    ("", "persistentvolumeclaims"): frozenset({"get"}),
+    ("", "serviceaccounts"): frozenset({"delete"}),
     ("apps", "deployments"): frozenset({"get", "delete"}),
     ("policy", "poddisruptionbudgets"): frozenset({"get", "delete"}),
     ("networking.k8s.io", "networkpolicies"): frozenset({"get", "delete"}),
-    ("monitoring.coreos.com", "podmonitors"): frozenset({"get"}),
 }
 
 

@@ -28,7 +28,8 @@ def served(of: SpeculativeDeployment, accepted: AcceptedDecision) -> ServeOption
 def test_the_examples_start(path: Path) -> None:
     of = examples.resources(path)[0]
     options = served(of, AcceptedDecision(1, "Live", 7))
-    assert options.model == "deepseek-ai/DeepSeek-V4-Flash"
+    assert of.spec.model.source.hugging_face
+    assert options.model == of.spec.model.source.hugging_face.repo
     assert options.names == (of.served_name,)
     assert options.port == 8000
     assert options.shutdown_timeout == of.spec.engine.drain_seconds
