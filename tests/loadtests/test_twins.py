@@ -72,7 +72,9 @@ def test_a_server_that_restarts_costs_failures_not_the_run(tmp_path: Path) -> No
 
 
 def interrupt_after(seconds: float, command: list[str]) -> "subprocess.CompletedProcess[str]":
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts its background jobs deaf to SIGINT, and children inherit that.
+    heeding = ["env", "--default-signal=INT", *command]
+    process = subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = Path(command[command.index("--out") + 1])
     wait_for((folder / "run.json").exists)
     time.sleep(seconds)  # the moment of the interruption is the test's subject
