@@ -79,7 +79,7 @@ API_SERVER := etcd kube-apiserver kube-controller-manager kubectl
 
 test-integration: setup ## The operator against a real API server
 	$(call build_programs,$(API_SERVER))
-	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/integration -n 2
 
 E2E_CLUSTER ?= specdec-e2e
 test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
