@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 # What was learned since is lost with the process; a resource without traffic learns nothing and saves nothing.
 SAVE_EVERY_SECONDS: Final = 600.0
+# What a trial measures decides how it ends, and it lasts half a minute.
+SAVE_IN_TRIAL_SECONDS: Final = 10.0
 MOST_ENVIRONMENTS: Final = 32
 
 
@@ -174,7 +176,8 @@ class Tuner:
         """Store what was learned now and then, but only where something was."""
         clock, drafts = _clock(), tuning.summarise(outcome.tuner, standing.limits).drafts
         standing.saved_at = standing.saved_at or clock
-        if drafts <= standing.saved_drafts or clock - standing.saved_at < SAVE_EVERY_SECONDS:
+        every = SAVE_EVERY_SECONDS if outcome.tuner.trial is None else SAVE_IN_TRIAL_SECONDS
+        if drafts <= standing.saved_drafts or clock - standing.saved_at < every:
             return outcome
         standing.saved_at, standing.saved_drafts = clock, drafts
         return Outcome(saved(outcome.checkpoint, outcome.tuner), outcome.tuner, outcome.answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,14 +10,16 @@ import pytest
 
 from specdec import tuning
 from specdec.api.decision import AcceptedDecision, Switching
+from specdec.api.schedule import constant
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.limits import environment_of
 from specdec.controllers.standing import Standing
-from specdec.controllers.tick import restored, saved
+from specdec.controllers.tick import Outcome, restored, saved
 from specdec.controllers.tuner import Tuner
 from specdec.engine.errors import EngineUnreachable
 from specdec.kube.cache import Cache
 from specdec.kube.kinds import RESOURCE
+from specdec.tuning.state import Trial
 from tests.support.resource import resource, stored
 
 NOBODY = cast(Any, None)
@@ -55,6 +58,20 @@ def test_a_newcomer_begins_with_what_its_environment_has_learned() -> None:
     assert (alone.belief.mean == 0).all()
     assert heir.belief.mean[0] == 0.5
     assert (restored(resource(), new, 0.0, elder(gpu="another")).belief.mean == 0).all()
+
+
+@pytest.mark.parametrize(("tried", "stored_after_seconds"), [(True, 10.0), (False, 600.0)])
+async def test_what_a_trial_measures_is_stored_within_seconds(tried: bool, stored_after_seconds: float) -> None:
+    trial = Trial(30.0, constant(7, 256)) if tried else None
+    fresh = elder()
+    state = replace(fresh, trial=trial, acceptance=replace(fresh.acceptance, seen_drafts=1000.0))
+    outcome = Outcome(Checkpoint(), state, tuning.Hold(tuning.Reason.TRIAL_RUNNING, "it runs", 0.0))
+    clock = asyncio.get_running_loop().time()
+    early, late = Standing("uid", saved_at=clock - stored_after_seconds + 5), Standing("uid", saved_at=clock - 601)
+    assert tuner()._with_learned(early, outcome).checkpoint.tuner is None
+    assert tuner()._with_learned(late, outcome).checkpoint.tuner is not None
+    due = Standing("uid", saved_at=clock - stored_after_seconds)
+    assert tuner()._with_learned(due, outcome).checkpoint.tuner is not None
 
 
 def test_what_a_resource_learned_itself_is_not_replaced() -> None:
