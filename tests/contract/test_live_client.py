@@ -130,8 +130,12 @@ class Answering(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with suppress(ConnectionError):
-            while self.rfile.readline().strip():
-                pass
+            length = 0
+            while line := self.rfile.readline().strip():
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            # What is left unread resets the connection at its end, and the answer with it.
+            self.rfile.read(length)
             if self.answer is None:
                 self.rfile.read()
             else:
