@@ -206,7 +206,7 @@ test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs
 	@PYTHONPATH=. $(PY) -m tests.engine.gpu
 
 .PHONY: bench-closed-loop
-bench-closed-loop: setup ## Auto against every constant K on real vLLM in a cluster: hours, resumable; writes docs/closed-loop.md
+bench-closed-loop: setup ## Auto against every constant K on real vLLM in a cluster: 75 min, resumable; writes docs/closed-loop.md
 	@$(PY) -m tests.engine.closed_loop.run $(ARGS)
 
 # ---- the tuner (docs/tuning.md, docs/benchmark.md) ---------------------------------------------------------------------

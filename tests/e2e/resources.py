@@ -52,7 +52,9 @@ def engine(env: Mapping[str, str] = ENVIRONMENT, tensor: int = 1) -> dict[str, A
     }
 
 
-def on_cpu(name: str, rates: Sequence[float], served_name: str, max_num_seqs: int = 32, **spec: Any) -> Resource:
+def on_cpu(
+    name: str, rates: Sequence[float], served_name: str, max_num_seqs: int = 32, dtype: str = "bfloat16", **spec: Any
+) -> Resource:
     """A resource on real vLLM: the 70 M pair of the CPU image, position p of each draft accepted at `rates[p]`."""
     plugins = [{"name": "VLLM_PLUGINS", "value": RIG_PLUGINS}]
     resource = simulated(name, **spec)
@@ -68,7 +70,7 @@ def on_cpu(name: str, rates: Sequence[float], served_name: str, max_num_seqs: in
             "startupTimeoutSeconds": 480,
             "drainSeconds": 90,
             "shmSize": "64Mi",
-            "args": ["--enforce-eager", "--dtype", "bfloat16", "--kv-cache-memory-bytes", "67108864"],
+            "args": ["--enforce-eager", "--dtype", dtype, "--kv-cache-memory-bytes", "67108864"],
             "env": [{"name": "SPECDEC_RIG_ACCEPTANCE", "value": ",".join(map(str, rates))}],
             "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
         },

@@ -92,8 +92,8 @@ def test_the_report_says_what_is_in_it_what_was_met_and_what_was_missed(tmp_path
     text = write_report(results(), tmp_path).read_text()
     assert "| Auto | 149 | 400 | 149 | 400 | 149 | 221.2 |" in text
     assert "| the best single constant | 1.314 | 1.10 | not judged |" in text
-    assert "A shortened run**: phases of 60 s, not 180; 3 of the 16 blocks" in text
-    assert "round 1: K = 1, K = 7, Auto" in text
+    assert "A shortened run**: phases of 60 s, which the 7 constants share (the whole: 180 s)" in text
+    assert "round 1: Auto, K = 1, K = 7." in text
     assert (tmp_path / "images" / "closed-loop.png").stat().st_size > 10_000
 
 
@@ -101,15 +101,25 @@ def test_only_the_whole_is_judged(tmp_path: Path) -> None:
     speeds = dict.fromkeys(FULL.arms, SPEEDS["1"]) | SPEEDS
     found = [result for number in range(FULL.rounds) for result in results(FULL.phase_seconds, number, speeds)]
     text = write_report(found, tmp_path).read_text()
-    assert "All 2 rounds of all 8 arms, phases of 180 s." in text
+    assert "All 2 rounds of all 8 arms, phases of 180 s, which the 7 constants share." in text
     assert "| the best single constant | 1.314 | 1.10 | met |" in text
     assert "| the best constant of each phase, in hindsight | 0.911 | 0.95 | missed |" in text
 
 
 def test_a_run_that_was_cut_off_goes_on_with_the_next_block(tmp_path: Path) -> None:
     file, settings = tmp_path / "results.jsonl", Settings(arms=("1", "7", AUTO), phase_seconds=60.0)
-    assert len(missing(read(file, 60.0), settings)) == 6
+    constants = ("1", "7")
+    whole = [Block(0, (AUTO,)), Block(0, constants), Block(1, constants), Block(1, (AUTO,))]
+    assert missing(read(file, 60.0), settings) == whole
     append(file, results())
     assert read(file, 60.0) == results()
-    assert missing(read(file, 60.0), settings) == [Block(1, AUTO), Block(1, "7"), Block(1, "1")]
-    assert len(missing(read(file, 180.0), settings)) == 6
+    assert missing(read(file, 60.0), settings) == whole[2:]
+    assert missing(read(file, 180.0), settings) == whole
+
+
+def test_constants_share_a_phase_and_take_turns_in_alternating_order() -> None:
+    settings = Settings(arms=("1", "7", AUTO), phase_seconds=60.0)
+    constants, auto = Block(0, ("1", "7")), Block(0, (AUTO,))
+    assert (settings.turn_seconds(constants), settings.turn_seconds(auto)) == (30.0, 60.0)
+    assert [settings.turns(constants, index) for index in (0, 1)] == [("1", "7"), ("7", "1")]
+    assert settings.turns(Block(1, ("1", "7")), 0) == ("7", "1")

@@ -33,31 +33,46 @@ SEQUENCE: Final = (HIGH_1, HIGH_16, LOW_16, LOW_1, HIGH_1)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One arm in one round, through all phases: the unit that is run, kept and resumed."""
+    """One engine through all phases of a round: the unit that is run, kept and resumed.
+
+    arms: Auto alone, or all constants, which take turns on one engine.
+    """
 
     round: int
-    arm: str
+    arms: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return AUTO if self.arms == (AUTO,) else "constants"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """arms: "auto" or a K as text."""
+    """arms: "auto" or a K as text. phase_seconds: of Auto, and of all constants together."""
 
     phases: tuple[Phase, ...] = SEQUENCE
-    arms: tuple[str, ...] = (*(str(k) for k in range(1, MAX_K + 1)), AUTO)
+    arms: tuple[str, ...] = (AUTO, *(str(k) for k in range(1, MAX_K + 1)))
     rounds: int = 2
     phase_seconds: float = 180.0
 
     @property
-    def block_seconds(self) -> float:
-        """How long a block takes, the engine's start left out."""
-        return len(self.phases) * self.phase_seconds
+    def constants(self) -> tuple[str, ...]:
+        return tuple(arm for arm in self.arms if arm != AUTO)
+
+    def turn_seconds(self, block: Block) -> float:
+        """How long one arm of `block` has the engine within a phase."""
+        return self.phase_seconds / len(block.arms)
+
+    def turns(self, block: Block, index: int) -> tuple[str, ...]:
+        """The arms of `block` in the order of phase `index`, backwards in every other one."""
+        return block.arms if (index + block.round) % 2 == 0 else block.arms[::-1]
 
     def blocks(self) -> Iterator[Block]:
         """Round by round, every other one backwards, so that a slow drift of the machine hits all arms alike."""
+        groups = [arms for arms in ((AUTO,) if AUTO in self.arms else (), self.constants) if arms]
         for number in range(self.rounds):
-            for arm in self.arms if number % 2 == 0 else self.arms[::-1]:
-                yield Block(number, arm)
+            for arms in groups if number % 2 == 0 else groups[::-1]:
+                yield Block(number, arms)
 
 
 FULL: Final = Settings()
@@ -65,9 +80,10 @@ FULL: Final = Settings()
 
 @dataclass(frozen=True, slots=True)
 class PhaseResult:
-    """One arm in one phase. tokens_per_second: over all of it; settled: without its first 30 s (or third).
+    """One arm in one phase.
 
-    index: of the phase in its sequence. phase_seconds: its length. ks: (seconds since the phase began, mean K in force)
+    tokens_per_second: over its turn; settled: for Auto without the first 30 s (or third). index: of the phase in its
+    sequence. phase_seconds: its length over all arms of the block. ks: (seconds since the turn began, mean K in force)
     every few seconds.
     """
 

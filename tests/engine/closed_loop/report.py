@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.engine.closed_loop.phases import AUTO, FULL, SEQUENCE, Block, PhaseResult
+from tests.engine.closed_loop.phases import AUTO, FULL, SEQUENCE, PhaseResult
+from tests.engine.closed_loop.results import missing
 
 TARGETS: Final = (
     ("the best single constant", "whole", 1.10),
@@ -73,9 +74,11 @@ def lines(results: Sequence[PhaseResult]) -> Iterator[str]:
     yield (
         "Real vLLM on one CPU thread, a random 70 M Qwen3 with a 12 M DFlash drafter, synthetic acceptance, in a pod "
         "of a real cluster. Load and acceptance change between phases (acceptance/requests at a time); nobody is told. "
-        "Each arm gets a fresh engine and an operator that knows nothing of it: for a constant, `spec.tuning.min` and "
-        "`max` are that K; Auto may choose among 1 to 7, and its prior is that of another machine. Tokens per second, "
-        "median over the rounds. Made by `make bench-closed-loop`."
+        "In each round Auto has a fresh engine and an operator that knows nothing of it, may choose among 1 to 7, and "
+        "its prior is that of another machine. The constants take turns on another fresh engine within each phase, set "
+        "by the operator (`spec.tuning.min` = `max`), in alternating order, so that a slow minute of the machine hits "
+        "all of them; on a CPU vLLM drafts no more than the K in force, so that is as good as a start at that K. "
+        "Tokens per second by the engine's own counter, median over the rounds. Made by `make bench-closed-loop`."
     )
     yield ""
     yield contents(results)
@@ -94,26 +97,23 @@ def lines(results: Sequence[PhaseResult]) -> Iterator[str]:
 
 def whole(results: Sequence[PhaseResult]) -> bool:
     """Whether nothing of the protocol is missing or shortened."""
-    blocks = {Block(result.round, result.arm) for result in results}
-    return blocks.issuperset(FULL.blocks()) and results[0].phase_seconds >= FULL.phase_seconds
+    return not missing(results, FULL) and results[0].phase_seconds >= FULL.phase_seconds
 
 
 def contents(results: Sequence[PhaseResult]) -> str:
     """Exactly which part of the whole protocol the results are."""
-    blocks = {Block(result.round, result.arm) for result in results}
-    seconds, done = results[0].phase_seconds, [block for block in FULL.blocks() if block in blocks]
+    seconds = results[0].phase_seconds
+    turns = f"phases of {seconds:.0f} s, which the {len(FULL.constants)} constants share"
     if whole(results):
-        return f"All {FULL.rounds} rounds of all {len(FULL.arms)} arms, phases of {seconds:.0f} s."
+        return f"All {FULL.rounds} rounds of all {len(FULL.arms)} arms, {turns}."
+    arms = {number: {r.arm for r in results if r.round == number} for number in range(FULL.rounds)}
     rounds = (
-        f"round {number + 1}: {', '.join(named(b.arm) for b in done if b.round == number)}"
-        for number in sorted({block.round for block in done})
+        f"round {number + 1}: {', '.join(named(arm) for arm in FULL.arms if arm in found)}"
+        for number, found in arms.items()
+        if found
     )
-    short = f", not {FULL.phase_seconds:.0f}" if seconds < FULL.phase_seconds else ""
-    return (
-        f"**A shortened run**: phases of {seconds:.0f} s{short}; {len(done)} of the {len(list(FULL.blocks()))} blocks "
-        f"of the whole ({'; '.join(rounds)}). Too little to judge the targets by; the whole takes about "
-        f"{FULL.rounds * len(FULL.arms) * FULL.block_seconds / 3600:.0f} hours."
-    )
+    short = f" (the whole: {FULL.phase_seconds:.0f} s)" if seconds < FULL.phase_seconds else ""
+    return f"**A shortened run**: {turns}{short}; {'; '.join(rounds)}. Too little to judge the targets by."
 
 
 def verdict(results: Sequence[PhaseResult], figures: Table) -> Iterator[str]:

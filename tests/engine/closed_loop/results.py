@@ -29,5 +29,9 @@ def append(file: Path, results: Iterable[PhaseResult]) -> None:
 
 def missing(results: Sequence[PhaseResult], settings: Settings) -> list[Block]:
     """Blocks of `settings` that are still to be run, in their order."""
-    phases = Counter(Block(result.round, result.arm) for result in results)
-    return [block for block in settings.blocks() if phases[block] < len(settings.phases)]
+    phases = Counter((result.round, result.arm) for result in results)
+    return [
+        block
+        for block in settings.blocks()
+        if any(phases[block.round, arm] < len(settings.phases) for arm in block.arms)
+    ]
