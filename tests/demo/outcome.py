@@ -152,8 +152,8 @@ def disturbed(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
 def _expected(plan: Plan) -> Sequence[Expected]:
     step = costs.StepCosts(costs.load(), start_k=CARD_K, capture_tokens=None)
 
-    def step_ms(batch: int, k: int) -> float:
-        return 1000 * step.seconds(decodes=batch, prefills=0, k=k, prefill_tokens=0)
+    def step_ms(batch: int, k: int, prompt: int) -> float:
+        return 1000 * step.seconds(decodes=batch, prefills=0, k=k, prefill_tokens=prompt)
 
     return expect(plan, step_ms, acceptance.load(), CARD_K)
 

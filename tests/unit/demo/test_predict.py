@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Final
 
 import pytest
@@ -16,14 +17,28 @@ PLAN: Final = parse_plan(
 )
 
 
-def step_ms(batch: int, k: int) -> float:
+def without_prompts(batch: int, k: int, prompt: int) -> float:
     return 1.0 * batch * (k + 1)
 
 
+def step_ms(batch: int, k: int, prompt: int) -> float:
+    return without_prompts(batch, k, prompt) + prompt
+
+
 def test_the_best_k_is_the_one_with_the_least_time_per_token() -> None:
-    (row,) = expect(PLAN, step_ms, ACCEPTANCE, 7)
+    (row,) = expect(PLAN, without_prompts, ACCEPTANCE, 7)
     assert (row.phase, row.best_k) == ("busy", 1)
     assert (row.untuned_ms, row.tuned_ms) == pytest.approx((64 / 1.5, 16 / 1.5))
+
+
+def test_prompts_take_their_time_with_any_k() -> None:
+    """An answer waits for as many prompts as there are users, one per answer of theirs."""
+    (bare,), (whole,) = (expect(PLAN, cost, ACCEPTANCE, 7) for cost in (without_prompts, step_ms))
+    scenario = PLAN.scenario("hard")
+    prompt, answer = round(scenario.prompt.median * exp(0.08)), scenario.output.median * exp(0.08)
+    more = pytest.approx(8 * prompt / answer)
+    assert whole.untuned_ms - bare.untuned_ms == more
+    assert whole.tuned_ms - bare.tuned_ms == more
 
 
 def test_the_margin_weighs_each_twin_by_its_own_tokens() -> None:
