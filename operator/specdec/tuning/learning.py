@@ -31,14 +31,17 @@ GAP_SHARE: Final = 0.04  # of the time since the first sample that lies between 
 
 
 def promising(state: State, seen: Outlook, table: Ints, better: Ints, now: float) -> Decision | None:
-    """Try `better`, which is expected to win but not surely, unless it was tried of late."""
-    if now - state.tried_at < FIRST_GAP_SECONDS:
-        return None
-    fresh = any(
+    """Try `better`, which is expected to win but not surely, unless something was tried just now."""
+    return fresh(state, seen, table, better, now) if now - state.tried_at >= FIRST_GAP_SECONDS else None
+
+
+def fresh(state: State, seen: Outlook, table: Ints, better: Ints, now: float) -> Decision | None:
+    """Try `better` unless it was tried of late."""
+    new = any(
         better[batch - 1] != table[batch - 1] and not _tried(state, int(better[batch - 1]), bucket, now)
         for bucket, batch in _busy_buckets(state, table.size)
     )
-    return _trial(state, seen, table, better, now) if fresh else None
+    return _trial(state, seen, table, better, now) if new else None
 
 
 def worthwhile(

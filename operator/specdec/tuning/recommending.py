@@ -56,8 +56,6 @@ def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision
 
 
 def _live(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
-    if state.trial is not None and now < state.trial.until:
-        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
     hold = guards.first_objection(guards.BEFORE_A_LIVE_MOVE, state, limits, now) if state.trial is None else None
     if hold is not None:
         return hold
@@ -71,6 +69,9 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     else:
         table = candidates.plain_table(seen, inside, base, state.load, margin)
     mean, sd = candidates.assurance(seen, base, table, state.load)
+    overtaken = state.trial is not None and _overtaken(state, seen, table)
+    if state.trial is not None and now < state.trial.until and not overtaken:
+        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
     if mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT):
         gained = candidates.gain(seen, base, table, state.load)
         message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
@@ -78,8 +79,9 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     if constraints.broken(state, inside, base):
         return _within_targets(state, seen, base, table, now)
     if state.trial is not None:
-        longer = _trial_goes_on(state, state.trial, now) if mean > margin else None
-        return longer or _trial_ended(seen, base, table, state, now)
+        other = learning.fresh(state, seen, base, table, now) if overtaken and mean > margin else None
+        longer = _trial_goes_on(state, state.trial, now) if mean > margin and not overtaken else None
+        return other or longer or _trial_ended(seen, base, table, state, now)
     return (
         verdicts.take_back(state, now)
         or (learning.promising(state, seen, base, table, now) if mean > margin else None)
@@ -90,6 +92,14 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         )
         or _nothing_better(state, mean, constraints.nearest_miss(state, limits, seen, base), now)
     )
+
+
+def _overtaken(state: State, seen: Outlook, table: Ints) -> bool:
+    """Whether `table` is expected to beat what is tried by more than a trial may cost: what was measured so far, or
+    another kind of traffic, has answered the question that the trial asked.
+    """
+    tried = candidates.table_of(state.in_force, table.size)
+    return candidates.assurance(seen, tried, table, state.load)[0] > learning.DEAREST_LOG
 
 
 def _trial_goes_on(state: State, trial: Trial, now: float) -> Hold | None:
@@ -185,7 +195,7 @@ def acted(state: State, decision: Decision, now: float) -> State:
 
 
 def _moved(state: State, decision: Decision, now: float) -> State:
-    before = state.in_force
+    before = state.in_force if state.trial is None else state.trial.back_to
     state = verdicts.remember(state, decision, before, now)
     state = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision, trial=None)
     if decision.kind is Kind.TRIAL:

@@ -22,8 +22,7 @@ def remember(state: State, decision: Decision, before: Schedule, now: float) -> 
     """`state` with the move in its history. Trials and their ends are no moves."""
     if decision.kind is Kind.TRIAL or decision.reason is Reason.TRIAL_ENDED:
         return state
-    start = state.trial.back_to if state.trial is not None else before
-    move = Move(now, decision.kind, decision.reason, start, decision.schedule, decision.gain)
+    move = Move(now, decision.kind, decision.reason, before, decision.schedule, decision.gain)
     return replace(state, moves=(*state.moves, move)[-MOST_MOVES:])
 
 

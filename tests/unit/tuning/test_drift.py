@@ -24,6 +24,7 @@ from specdec.tuning import (
     observe,
     recommend,
 )
+from specdec.tuning.learning import TRIAL_SECONDS
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounters
 
 SCRAPE_SECONDS: Final = 2.0
@@ -130,3 +131,15 @@ def test_short_answers_whose_prompts_are_in_every_step_teach_costs_too() -> None
     settled = follow(fresh(), Engine(prompt_tokens=60.0), HARD, SETTLED_SECONDS)
     assert settled.in_force.k_at(BATCH) in (2, 3)
     assert settled.moves[-1].reason is Reason.BETTER_SCHEDULE
+
+
+def test_a_trial_ends_at_once_when_the_traffic_leaves_both_its_schedules_behind() -> None:
+    """Found in the demo: a trial of K = 5 against 7 kept hard questions waiting for 29 s where 2 is best."""
+    engine = Engine()
+    state = follow(fresh(), engine, CODE, SCRAPE_SECONDS)
+    while state.trial is None:
+        state = follow(state, engine, CODE, SCRAPE_SECONDS)
+    assert state.in_force.k_at(BATCH) >= 5
+    state = follow(state, engine, HARD, 10.0)
+    assert engine.at < state.changed_at + TRIAL_SECONDS
+    assert state.in_force.k_at(BATCH) <= 3
