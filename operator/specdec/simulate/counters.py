@@ -51,7 +51,8 @@ class Counters:
             return
         k, batch = done.k[self.watched].ravel(), done.batch[self.watched].ravel()
         requests, used = done.requests[self.watched].ravel(), done.prefill[self.watched].ravel()
-        steps = done.steps[self.watched].ravel() * np.minimum(requests, 1.0)
+        busy = np.minimum(requests, 1.0)
+        steps = done.steps[self.watched].ravel() * busy
         step_seconds, arrived = done.step_seconds[self.watched].ravel(), done.arrived[self.watched].ravel()
         chunk_seconds = self.world.workload.prefill_chunk * self._prefill_ms / 1000.0
         mixed = np.minimum(steps, np.where(used > 0, np.maximum(arrived, used / max(chunk_seconds, 1e-9)), 0.0))
@@ -67,7 +68,8 @@ class Counters:
         place += self.cells.shape[2] * BUCKETS
         cell[place] += np.stack((mixed, mixed * step_seconds + used, mixed * per_step, tokens), axis=1)
         accepted[place] += rows * (1.0 - share)
-        self.latency += np.stack((requests * seconds, steps * per_step), axis=1)
+        # each request of a step waits for it, so these figures go with the same batch as the drafts
+        self.latency += np.stack((per_step * busy * seconds, steps * per_step), axis=1)
         self.prompts += tokens
 
     def _accepted(self, k: Ints, drafts: Floats) -> Floats:

@@ -93,3 +93,20 @@ def test_a_recording_of_pages_is_all_that_the_tuner_needs(monkeypatch: pytest.Mo
     assert decisions
     assert decisions[0].at > EPOCH
     assert len({len(pages) for _, pages in recording}) == 1
+
+
+def test_stock_and_exact_counters_tell_of_the_same_steps() -> None:
+    """Also with short answers, where the batch moves much between two scrapes."""
+    agents = replace(workloads.find("prefill"), seconds=600.0)
+    prior = Prior(borrowed_costs(), estimated_prior().acceptance)
+    profiles = acceptance_profiles(packaged(ESTIMATED_PROFILES))
+    running = run.Run(build(agents, estimated_costs(), profiles), ("oracle", "specdec-live"), (1,), prior)
+    running.go()
+    for lane in range(agents.replicas):
+        sample = running.counters.sample(lane, EPOCH, exact=True)
+        latency = sample.stock.inter_token_latency
+        assert latency is not None
+        waited = sum(cell.step_seconds * cell.requests / cell.steps for cell in sample.cells)
+        requests = sum(cell.requests for cell in sample.cells)
+        assert latency.count == pytest.approx(requests)
+        assert latency.sum_seconds == pytest.approx(waited, rel=0.03)
