@@ -27,6 +27,7 @@ LEVEL_SD: Final = 0.08
 LEVEL_SECONDS: Final = 1200.0
 PREFILL_SECONDS_PER_TOKEN: Final = 3e-5  # prior standard deviation
 DRIFT_PER_DAY: Final = 0.01  # variance that each weight of the residual gains in a day, its prior being 1
+LARGEST_SHARE: Final = 0.9  # of the time that prompts can take
 STEP_CV: Final = 0.2  # spread of single steps around their mean
 PROMPT_SD: Final = 0.2  # the same, times the share of a step that prompts take: chunks are not linear
 INTERVAL_SD: Final = 0.01  # what the mean of one interval can be off by, however many steps it has
@@ -135,12 +136,11 @@ def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     h[:, :weights] = on.basis.features(seen.k, seen.batch)
     h[np.arange(seen.k.size), weights + 1 + seen.slot] = 1.0
     decode = np.exp(_log_prior(on, seen.k, seen.batch) + h @ belief.mean) / 1000.0
-    # log(decode + prefill), linear around what is believed: prompts may take half of a step
-    prompt_seconds = seen.prefill * PREFILL_SECONDS_PER_TOKEN
-    expected = decode + np.maximum(prompt_seconds * belief.mean[weights], 0.0)
-    h *= (decode / expected)[:, None]
-    h[:, weights] = prompt_seconds / expected
-    prompts = 1.0 - decode / expected
+    # prompts take a share of the time, whatever K: decode = seconds x (1 - share), linear around the share believed
+    shares = seen.prefill / seen.seconds * PREFILL_SECONDS_PER_TOKEN
+    prompts = np.clip(shares * belief.mean[weights], 0.0, LARGEST_SHARE)
+    h[:, weights] = shares / (1.0 - prompts)
+    expected = decode / (1.0 - prompts)
     away = np.log(seen.seconds / expected)
     noise = (STEP_CV**2 / seen.steps + seen.noise + (PROMPT_SD * prompts) ** 2) * belief.surprise
     cross = belief.covariance @ h.T
