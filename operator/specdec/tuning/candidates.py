@@ -31,6 +31,9 @@ SETTLING_SECONDS: Final = 180.0
 BUSY_SHARE: Final = 0.02
 ANYWHERE_SHARE: Final = 0.1  # of the weight, for batch sizes that were not seen
 TIER_PRICE: Final = 0.001  # log units of time per token
+MIXED_PRICE: Final = 0.005  # the same at batch sizes in use, where a boundary hides what each K costs
+LEAST_TIER: Final = 0.0003  # the same, of a start-up schedule: fewer tiers are easier to read
+MOST: Final = 0.9  # share of the request time
 FORBIDDEN: Final = 50.0  # log units
 SELECTION: Final = 1.3  # a move is made because its estimate is high, so its error is larger than the estimate's
 
@@ -156,7 +159,8 @@ def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: 
     """The best table of few tiers whose K never rises with the batch: what stock counters can tell apart.
 
     They average over an interval, in which a boundary near the batch in use mixes two K. So each tier must earn
-    TIER_PRICE, and each change of the K in force `margin`, where requests are. Viterbi's algorithm over the grid.
+    TIER_PRICE, MIXED_PRICE where most requests are, and each change of the K in force `margin`. Viterbi's algorithm
+    over the grid.
     """
     ks, size = inside.shape
     weight = weight_by_batch(load, size)
@@ -164,11 +168,11 @@ def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: 
     edges = np.concatenate(([0], np.round(seen.grid.nodes).astype(int)))
     summed = np.concatenate((np.zeros((ks, 1)), np.cumsum(np.where(inside, cost, FORBIDDEN) * weight, axis=1)), axis=1)
     stretch = np.diff(summed[:, edges], axis=1)
-    step = np.where(np.arange(ks)[:, None] < np.arange(ks), FORBIDDEN, TIER_PRICE)  # (from, to)
-    np.fill_diagonal(step, 0.0)
+    rise, change = np.arange(ks)[:, None] < np.arange(ks), ~np.eye(ks, dtype=bool)  # (from, to)
+    price = np.where(_among_most(load, edges[1:-1]), MIXED_PRICE, TIER_PRICE)
     best, origin = stretch[:, 0], []
-    for column in stretch.T[1:]:
-        through = best[:, None] + step
+    for column, tier in zip(stretch.T[1:], price, strict=True):
+        through = best[:, None] + np.where(rise, FORBIDDEN, tier * change)
         origin.append(through.argmin(axis=0))
         best = through.min(axis=0) + column
     path = [int(best.argmin())]
@@ -228,6 +232,17 @@ def _contrast(
     return mean, sd, share * (abs(mean) + scatter) + TRAFFIC_SD * moved
 
 
+def _among_most(load: Floats, batches: Ints) -> NDArray[np.bool_]:
+    """Which of `batches` lie among the sizes at which the middle MOST of the request time was spent."""
+    total = float(load[:, 0].sum())
+    if total <= 0.0:
+        return np.zeros(batches.shape, dtype=bool)
+    reached = (np.cumsum(load[:, 0]) - load[:, 0] / 2) / total
+    at = reached[np.searchsorted(BATCH_BUCKET_ENDS, batches)]
+    out: NDArray[np.bool_] = np.abs(at - 0.5) < MOST / 2
+    return out
+
+
 def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:
     """Shape (B,): batch sizes in buckets that hold a share of the request time worth naming."""
     busy = load[:, 0] > BUSY_SHARE * max(float(load[:, 0].sum()), 1e-12)
@@ -265,8 +280,9 @@ def tiers(log_tpot: Floats, inside: NDArray[np.bool_], grid: Grid, weight: Float
     best, origin = least[0].copy(), [np.zeros(edges.size, dtype=int)]
     for _ in range(most - 1):
         through = best[:, None] + least
-        origin.append(np.where(through.min(axis=0) < best - 1e-9, through.argmin(axis=0), -1))
-        best = np.minimum(best, through.min(axis=0))
+        worth = through.min(axis=0) < best - LEAST_TIER
+        origin.append(np.where(worth, through.argmin(axis=0), -1))
+        best = np.where(worth, through.min(axis=0), best)
     return from_table(_unwound(origin, choice, edges))
 
 
