@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates, constraints, guards, trials
+from specdec.tuning import acceptance, candidates, constraints, guards, trials
 from specdec.tuning.candidates import Outlook
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
@@ -25,6 +25,7 @@ from specdec.tuning.trials import Promise
 Floats = NDArray[np.float64]
 
 ONE_SIDED_90: Final = 1.2816
+SIGHT: Final = 0.002  # log units of time per token
 BLOCK_DOUBT: Final = 0.3  # share of what a shorter block is said to save that may be wrong
 
 
@@ -84,17 +85,24 @@ def begun(state: State, decision: Decision, now: float) -> State:
 def first_schedule(state: State, limits: Limits) -> Schedule:
     """A start-up schedule from the prior alone, for pods that have yet to start; its largest K is the start value.
 
-    No load is known: every batch size counts alike on a logarithmic scale.
+    No load is known: every batch size counts alike on a logarithmic scale. Nor is the drafter: what is least is the
+    expected regret over drafters better and worse than the prior. A longer block may cost SIGHT more a position,
+    because positions beyond the start value stay unseen until a restart, which needs them to be decided.
     """
     seen = candidates.outlook(state)
+    length = acceptance.expected_log_length(state.acceptance, state.k_in_use)
+    seen = replace(seen, log_tpot=seen.log_ms - length[: seen.log_ms.shape[0], None])
     load = np.zeros_like(state.day_load)
     nodes = seen.grid.nodes[np.linspace(0, seen.grid.nodes.size - 1, load.shape[0]).astype(int)]
     load[:, 0], load[:, 1] = 1.0, nodes
-    return best_plan(state, limits, seen, load).schedule
+    return best_plan(state, limits, seen, load, SIGHT).schedule
 
 
-def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats) -> Plan:
-    """The start value and tiers of least time per token under `load`; near ties go to the smaller start value."""
+def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats, sight: float = -candidates.TIE) -> Plan:
+    """The start value and tiers of least time per token under `load`.
+
+    sight: log units that one more position may cost. Below 0 near ties go to the smaller start value.
+    """
     size = seen.log_tpot.shape[1]
     weight = candidates.weight_by_batch(load, size)
     best: tuple[float, Plan] | None = None
@@ -104,7 +112,7 @@ def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats) -> Plan
         inside = constraints.within_targets(inside, seen, limits, state, candidates.table_of(state.in_force, size))
         schedule = candidates.tiers(log_tpot, inside, seen.grid, weight, limits.most_tiers)
         cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), weight)
-        if best is None or cost < best[0] - candidates.TIE:
+        if best is None or cost < best[0] + sight:
             best = (cost, Plan(max(schedule.ks), schedule, log_tpot))
     if best is None:
         raise ValueError(f"no start value lies in {limits.min_k}..{limits.max_k}")

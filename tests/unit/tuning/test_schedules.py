@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from specdec.api.schedule import constant
+from specdec.api.schedule import Schedule, constant
 from specdec.tuning import (
     Constraint,
     CostTable,
@@ -29,6 +29,7 @@ from specdec.tuning import (
     estimated_costs,
     estimated_prior,
     explain,
+    first_schedule,
     observe,
     recommend,
     summarise,
@@ -211,6 +212,37 @@ def test_a_restart_waits_for_a_day_and_then_pays() -> None:
     assert restarts[0].start_k < 7
     assert restarts[0].gain.mean_percent > 10.0
     assert restarts[0].at - START >= 24 * 3600
+
+
+def mean_regret(schedule: Schedule, drafters: Sequence[Sequence[float]]) -> float:
+    """Log units of time per token over the best start value, at every batch size alike on a logarithmic scale."""
+    batches, start, costs = np.geomspace(1, 256, 25).round(), max(schedule.ks), estimated_costs()
+
+    def log_tpot(k: int, start_k: int, batch: float, profile: Sequence[float]) -> float:
+        ms = float(costs.step_ms(k, np.array([batch]), start_k=start_k)[0])
+        return float(np.log(ms / (1 + sum(profile[:k]))))
+
+    lost = []
+    for profile in drafters:
+        ours = np.mean([log_tpot(schedule.k_at(int(b)), start, b, profile) for b in batches])
+        least = min(np.mean([log_tpot(k, k, b, profile) for b in batches]) for k in range(1, 8))
+        lost.append(float(ours - least))
+    return float(np.mean(lost))
+
+
+def test_the_first_schedule_hedges_between_drafters_better_and_worse_than_the_prior() -> None:
+    drafters = [[h**i for i in range(1, 8)] for h in (0.55, 0.7, 0.8, 0.88, 0.94)]
+    chosen = first_schedule(fleet().state, Limits(switching=Switching.RESTART))
+    assert max(chosen.ks) > 4, "a drafter better than the prior could not show it"
+    assert mean_regret(chosen, drafters) < min(mean_regret(constant(k, 256), drafters) for k in range(1, 8))
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.3])
+def test_the_first_start_value_follows_the_prior(factor: float) -> None:
+    limits, prior = Limits(switching=Switching.RESTART, most_tiers=1), estimated_prior()
+    other = fleet(prior=replace(prior, acceptance=tuple(min(p * factor, 0.99) for p in prior.acceptance))).state
+    chosen, usual = max(first_schedule(other, limits).ks), max(first_schedule(fleet(prior=prior).state, limits).ks)
+    assert chosen >= usual if factor > 1 else chosen <= usual
 
 
 def test_ten_minutes_of_other_traffic_restart_nothing() -> None:
