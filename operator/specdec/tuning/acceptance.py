@@ -120,14 +120,20 @@ def watch_for_drift(memory: AcceptanceMemory, before: AcceptanceMemory) -> Accep
 
 def _differs(recent: Floats, whole: Floats) -> bool:
     """Whether `recent` counts are too unlike the rest of `whole` to be of the same traffic."""
-    n, a = recent[:2, :2] / DESIGN_EFFECT
-    older_n, older_a = whole[:2, :2] / DESIGN_EFFECT - (n, a)
-    if n[0] < 10.0 or older_n[0] < 10.0:
+    newer = recent[:2, :2] / DESIGN_EFFECT
+    older = whole[:2, :2] / DESIGN_EFFECT - newer
+    if newer[0, 0] < 10.0 or older[0, 0] < 10.0:
         return False
+    return any(_apart(*counts) for counts in np.concatenate((newer, older)).T.tolist())
+
+
+def _apart(n: float, a: float, older_n: float, older_a: float) -> bool:
+    """Whether `a` acceptances of `n` and `older_a` of `older_n` differ by more than chance allows."""
     rate = (a + older_a + 0.5) / (n + older_n + 1.0)
-    sd = np.sqrt(rate * (1 - rate) * (1 / np.maximum(n, 1.0) + 1 / np.maximum(older_n, 1.0)))
-    away = np.abs(a / np.maximum(n, 1e-9) - older_a / np.maximum(older_n, 1e-9)) / sd
-    return bool(((n > 5.0) & (away > ALARM)).any())
+    if n <= 5.0 or not 0.0 < rate < 1.0:
+        return False
+    sd = math.sqrt(rate * (1 - rate) * (1 / max(n, 1.0) + 1 / max(older_n, 1.0)))
+    return abs(a / max(n, 1e-9) - older_a / max(older_n, 1e-9)) / sd > ALARM
 
 
 def patient(memory: AcceptanceMemory) -> AcceptanceMemory:
@@ -155,20 +161,20 @@ def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
 
     k_in_force: the K under which the recent drafts were made; it decides which requests stay longest.
     """
-    fast_n, fast_a = memory.fast[0] / DESIGN_EFFECT, memory.fast[1] / DESIGN_EFFECT
-    expected, worth = _from_slow(memory)
-    hazards, variance = np.empty(POSITIONS), np.empty(POSITIONS)
+    fast_n, fast_a = (memory.fast[:2] / DESIGN_EFFECT).tolist()
+    found: list[tuple[float, float]] = []
     logit = 0.0
-    for i in range(POSITIONS):
-        prior = expected[0] if i == 0 else 1.0 / (1.0 + math.exp(-logit - expected[i]))
-        weight = min(SLOW_WEIGHT, worth[i])
-        n, a = float(fast_n[i]), min(float(fast_a[i]), float(fast_n[i]))
-        h = min(max((a + weight * prior) / (n + weight), 1e-4), 1 - 1e-4)
-        hazards[i], variance[i], logit = h, h * (1 - h) / (n + weight + 1.0), float(np.log(h / (1 - h)))
+    for i, (n, a, expected, worth) in enumerate(zip(fast_n, fast_a, *_from_slow(memory), strict=True)):
+        prior = expected if i == 0 else 1.0 / (1.0 + math.exp(-logit - expected))
+        weight = min(SLOW_WEIGHT, worth)
+        h = min(max((min(a, n) + weight * prior) / (n + weight), 1e-4), 1 - 1e-4)
+        found.append((h, h * (1 - h) / (n + weight + 1.0)))
+        logit = math.log(h / (1 - h))
+    hazards, variance = np.array(found).T
     log_length, gradient = _length(hazards)
     covariance = (gradient * variance) @ gradient.T
     log_length = log_length + _request_correction(hazards, k_in_force)
-    return AcceptanceEstimate(hazards, log_length, covariance, float(fast_n[0]))
+    return AcceptanceEstimate(hazards, log_length, covariance, fast_n[0])
 
 
 def expected_log_length(memory: AcceptanceMemory, k_in_force: float) -> Floats:
@@ -257,10 +263,13 @@ def _shifted_to(hazard: float, shifts: list[float], survivors: list[float]) -> f
     """The logit around which requests with `shifts` have the mean `hazard`. Newton's method, to 0.0004."""
     centre = math.log(hazard / (1 - hazard))
     for _ in range(2):
-        p = [1.0 / (1.0 + math.exp(-centre - shift)) for shift in shifts]
-        seen = sum(w * x for w, x in zip(survivors, p, strict=True))
-        slope = seen - sum(w * x * x for w, x in zip(survivors, p, strict=True))
-        away = (hazard - seen) / max(slope, 1e-6)
+        seen = squared = 0.0
+        for weight, shift in zip(survivors, shifts, strict=True):
+            p = 1.0 / (1.0 + math.exp(-centre - shift))
+            share = weight * p
+            seen += share
+            squared += share * p
+        away = (hazard - seen) / max(seen - squared, 1e-6)
         centre = min(max(centre + min(max(away, -2.0), 2.0), -12.0), 12.0)
     return centre
 

@@ -148,11 +148,13 @@ def better_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load:
     A K outside the limits is always changed.
     """
     best = best_table(seen, inside)
-    at = np.arange(best.size)
-    difference = seen.log_tpot[in_force, at] - seen.log_tpot[best, at]
-    bar = np.where(_in_use(load, best.size), doubt.where_busy, doubt.elsewhere)
-    keep = inside[in_force, at] & (difference < bar * seen.contrast_sd(in_force, best, at + 1) + doubt.margin)
-    return np.where(keep, in_force, best)
+    at = np.flatnonzero(best != in_force)
+    new, old = best[at], in_force[at]
+    difference = seen.log_tpot[old, at] - seen.log_tpot[new, at]
+    bar = np.where(_in_use(load, best.size)[at], doubt.where_busy, doubt.elsewhere)
+    keep = inside[old, at] & (difference < bar * seen.contrast_sd(old, new, at + 1) + doubt.margin)
+    best[at] = np.where(keep, old, new)
+    return best
 
 
 def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: Floats, margin: float) -> Ints:
@@ -214,7 +216,7 @@ def _contrast(
     Doubts of different batch sizes are added up as if they were one: they share prior, level and acceptance.
     """
     used = np.flatnonzero(load[:, 0] > 0)
-    if not used.size:
+    if not used.size or (regime is None and (before == after).all()):
         return 0.0, 0.0, 0.0
     weight = load[used, 0] / load[used, 0].sum()
     batch = np.clip(np.round(load[used, 1] / load[used, 0]), 1, before.size).astype(np.int64)

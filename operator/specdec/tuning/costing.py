@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
-from specdec.tuning.surface import INTERVAL_SD, PODS, Ints, Steps
+from specdec.tuning.surface import INTERVAL_SD, PODS, Floats, Ints, Steps
 from specdec.tuning.window import (
     BUCKETS,
     DRAFT_TOKENS,
@@ -41,28 +41,29 @@ def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> dict[st
 
 def measured(intervals: Mapping[str, Interval], slots: Mapping[str, int], start_k: int, in_force: Ints) -> Steps | None:
     """Steps of all pods that have a slot, or None when there were too few. in_force: shape (B,), K by batch - 1."""
-    rows: list[tuple[float, ...]] = []
-    for name, slot in sorted(slots.items(), key=lambda item: item[1]):
-        interval = intervals.get(name)
-        if interval is None:
-            continue
-        rows += _exact(interval, slot, start_k) if interval.exact else _stock(interval, slot, start_k, in_force)
-    if not rows:
+    seen = [(slot, intervals[name]) for slot, name in sorted(zip(slots.values(), slots, strict=True)) if name in intervals]
+    exact = [(slot, interval) for slot, interval in seen if interval.exact]
+    stock = [row for slot, found in seen if not found.exact for row in _stock(found, slot, start_k, in_force)]
+    rows = np.concatenate((_exact(exact, start_k), np.array(stock).reshape(-1, 7)))
+    if not len(rows):
         return None
-    slot_, k, batch, seconds, steps, prefill, noise = np.array(rows).T
+    slot_, k, batch, seconds, steps, prefill, noise = rows.T
     return Steps(slot_.astype(np.int64), k, batch, seconds, steps, prefill, noise)
 
 
-def _exact(interval: Interval, slot: int, start_k: int) -> list[tuple[float, ...]]:
-    ks = interval.keys // 2 // BUCKETS
-    usable = (interval.cells[:, 0] >= LEAST_CELL_STEPS) & (ks <= start_k) & (interval.cells[:, 2] > 0)
-    usable &= interval.cells[:, 1] > 0
-    return [
-        (slot, float(k), requests / steps, seconds / steps, steps, prompts / steps, INTERVAL_SD**2)
-        for k, (steps, seconds, requests, prompts) in zip(
-            ks[usable].tolist(), interval.cells[usable].tolist(), strict=True
-        )
-    ]
+def _exact(seen: Sequence[tuple[int, Interval]], start_k: int) -> Floats:
+    """Shape (n, 7), a row per cell. seen: pods' intervals with their slots."""
+    if not seen:
+        return np.zeros((0, 7))
+    cells = np.concatenate([interval.cells for _, interval in seen])
+    ks = np.concatenate([interval.keys for _, interval in seen]) // (2 * BUCKETS)
+    slot = np.repeat([slot for slot, _ in seen], [len(interval.cells) for _, interval in seen])
+    usable = (cells[:, 0] >= LEAST_CELL_STEPS) & (ks <= start_k) & (cells[:, 2] > 0) & (cells[:, 1] > 0)
+    steps, seconds, requests, prompts = cells[usable].T
+    noise = np.full(steps.size, INTERVAL_SD**2)
+    return np.stack(
+        (slot[usable], ks[usable], requests / steps, seconds / steps, steps, prompts / steps, noise), axis=1
+    )
 
 
 def _stock(interval: Interval, slot: int, start_k: int, in_force: Ints) -> list[tuple[float, ...]]:

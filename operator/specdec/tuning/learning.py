@@ -137,7 +137,7 @@ def _tried(state: State, k: int, bucket: int, now: float) -> bool:
 def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> float:
     """Log units by which `other` is expected to win where it wins; 0 when its cost is known or it is far worse."""
     worse = float(seen.log_tpot[other, batch - 1] - seen.log_tpot[k, batch - 1])
-    node = int(np.searchsorted(seen.grid.nodes, batch).clip(0, seen.grid.nodes.size - 1))
+    node = min(int(np.searchsorted(seen.grid.nodes, batch)), seen.grid.nodes.size - 1)
     cost = seen.surface.covariance[node]
     sd = sqrt(max(float(cost[k, k] + cost[other, other] - 2 * cost[k, other]), 0.0))
     if sd < 1e-4 or worse > DEAREST_LOG:

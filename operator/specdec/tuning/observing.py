@@ -113,18 +113,19 @@ def _learn_costs(state: State, intervals: Mapping[str, Interval]) -> State:
 
 def _learn(state: State, interval: Interval) -> State:
     rows = _cost_rows(interval, state.start_k)
-    tried, load, day_load = state.tried_steps.copy(), state.load.copy(), state.day_load.copy()
+    tried, load, day_load = state.tried_steps.copy(), state.load.tolist(), state.day_load.tolist()
     for k, bucket, steps, seconds, requests in rows:
         tried[k, bucket] += steps
         weight = seconds * requests / steps
-        for memory in (load, day_load):
-            memory[bucket] += (weight, weight * requests / steps)
+        for memory in (load[bucket], day_load[bucket]):
+            memory[0] += weight
+            memory[1] += weight * requests / steps
     trials, accepted, _ = acceptance.trials_and_acceptances(interval)
     return replace(
         state,
         tried_steps=tried,
-        load=load,
-        day_load=day_load,
+        load=np.array(load),
+        day_load=np.array(day_load),
         acceptance=acceptance.learn(state.acceptance, interval),
         position1=state.position1 + np.array((trials[0], accepted[0])),
         recent=_recent(state.recent, interval, rows),
@@ -134,11 +135,10 @@ def _learn(state: State, interval: Interval) -> State:
 def _cost_rows(interval: Interval, start_k: int) -> list[tuple[int, int, float, float, float]]:
     """(K, bucket, steps, seconds, requests) of steps; with stock counters one row for the whole interval."""
     if interval.exact:
-        ks, buckets = np.divmod(interval.keys.astype(int) // 2, BUCKETS)
         return [
-            (int(k), int(b), float(c[0]), float(c[1]), float(c[2]))
-            for k, b, c in zip(ks, buckets, interval.cells, strict=True)
-            if k <= start_k and c[2] > 0 and c[1] > 0
+            (*divmod(key // 2, BUCKETS), steps, seconds, requests)
+            for key, (steps, seconds, requests, _) in zip(interval.keys.tolist(), interval.cells.tolist(), strict=True)
+            if key // 2 // BUCKETS <= start_k and requests > 0 and seconds > 0
         ]
     totals = interval.totals
     if totals[DRAFTS] <= 0 or totals[STEPS] <= 0 or totals[ITL_COUNT] <= 0:
@@ -152,10 +152,9 @@ def _cost_rows(interval: Interval, start_k: int) -> list[tuple[int, int, float, 
 
 def _recent(recent: Recent, interval: Interval, rows: list[tuple[int, int, float, float, float]]) -> Recent:
     totals = interval.totals
-    same = all(a.shape == b.shape for a, b in zip(recent.latency, interval.histograms, strict=True))
-    latency = (
-        tuple(a + b for a, b in zip(recent.latency, interval.histograms, strict=True)) if same else interval.histograms
-    )
+    latency = interval.latencies
+    if all(a.shape == b.shape for a, b in zip(recent.latency, latency, strict=True)):
+        latency = tuple(a + b for a, b in zip(recent.latency, latency, strict=True))
     prefill = totals[MIXED_SECONDS] if totals[MIXED_PREFILL] > 0 and totals[MIXED_STEPS] > 0 else 0.0
     return Recent(
         seconds=recent.seconds + interval.seconds,
@@ -181,12 +180,14 @@ def _tokens_add_up(interval: Interval) -> bool:
 
 
 def _watch_drafter(state: State, now: float) -> State:
-    trials, accepted = state.position1
+    trials, accepted = state.position1.tolist()
     if state.off or trials < BROKEN_DRAFTS:
-        return replace(state, broken_since=None) if state.broken_since is not None and state.off else state
-    if accepted / trials >= BROKEN_BELOW:
-        return replace(state, broken_since=None)
-    return state if state.broken_since is not None else replace(state, broken_since=now)
+        since = None if state.off else state.broken_since
+    elif accepted / trials >= BROKEN_BELOW:
+        since = None
+    else:
+        since = now if state.broken_since is None else state.broken_since
+    return state if since == state.broken_since else replace(state, broken_since=since)
 
 
 def _refit(state: State, now: float) -> State:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 from operator import attrgetter
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample, StockCounters
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Histogram, Sample, StockCounters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,7 +22,9 @@ BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
 KS: Final = POSITIONS + 1
 EMPTY: Final = np.zeros(0)
+PLACE: Final = attrgetter("k", "bucket", "mixed")
 FIGURES: Final = attrgetter("steps", "step_seconds", "requests", "drafts", "prefill_tokens", "generated_tokens")
+PASSED: Final = attrgetter("accepted")
 KEPT: Final = (0, 1, 2, 4)  # columns of a page's figures that become `Snapshot.cells`
 LARGEST: Final = 1e18  # beyond which a figure is no count
 
@@ -41,7 +44,8 @@ class Snapshot:
     keys: shape (rows,), (K * BUCKETS + bucket) * 2, plus 1 where the steps also computed prompts.
     totals: shape (SCALARS + 3 * POSITIONS,): scalars, then per position trials, acceptances, and the trials of the
     position before it in drafts that verified this one too (drafts themselves for the first).
-    histograms: cumulative counts of the LATENCIES, each followed by the count; `bounds` are their upper ends.
+    histograms: cumulative counts of the LATENCIES, each followed by the count, end to end; `lengths` says how many are
+    of each, `bounds` are their upper ends.
     created: when the counters began, seconds since the epoch: a reset that lost scrapes would hide shows here.
     """
 
@@ -51,7 +55,8 @@ class Snapshot:
     keys: NDArray[np.int16]
     cells: Floats
     totals: Floats
-    histograms: tuple[Floats, ...]
+    histograms: Floats
+    lengths: tuple[int, ...]
     bounds: tuple[tuple[float, ...], ...]
     created: float | None
 
@@ -65,8 +70,15 @@ class Interval:
     keys: NDArray[np.int16]
     cells: Floats
     totals: Floats
-    histograms: tuple[Floats, ...]
+    histograms: Floats
+    lengths: tuple[int, ...]
     bounds: tuple[tuple[float, ...], ...]
+
+    @property
+    def latencies(self) -> tuple[Floats, ...]:
+        """Counts of each of the LATENCIES."""
+        ends = tuple(accumulate(self.lengths, initial=0))
+        return tuple(self.histograms[start:end] for start, end in pairwise(ends))
 
 
 def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
@@ -76,15 +88,12 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
     """
     if not samples:
         return []
-    cells = [tuple(c for c in sample.cells if c.k < KS and c.bucket < BUCKETS) for sample in samples]
-    joined = [c for page in cells for c in page]
-    flat = np.array(list(map(FIGURES, joined)), dtype=float).reshape(-1, 6)
-    accepted = np.array([a for c in joined for a in c.accepted], dtype=float)
+    joined = [c for sample in samples for c in sample.cells]
+    flat = np.fromiter(chain.from_iterable(map(FIGURES, joined)), float, 6 * len(joined)).reshape(-1, 6)
+    passed = tuple(map(PASSED, joined))
+    accepted = np.fromiter(chain.from_iterable(passed), float)
     layout = _layout(
-        tuple(
-            (tuple((c.k * BUCKETS + c.bucket) * 2 + c.mixed for c in page), tuple(len(c.accepted) for c in page))
-            for page in cells
-        )
+        tuple(len(sample.cells) for sample in samples), tuple(map(PLACE, joined)), tuple(map(len, passed))
     )
     totals = np.zeros((len(samples), SCALARS + 3 * POSITIONS))
     for row, sample in zip(totals, samples, strict=True):
@@ -93,15 +102,19 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
     if flat.size:
         with np.errstate(invalid="ignore", over="ignore"):
             _cell_totals(totals, flat, accepted, layout)
+    kept = flat[layout.order[:, None], KEPT]
     return [
-        None if bad else _snapshot(sample, keys, flat[rows][:, KEPT], figures.copy())
-        for sample, bad, keys, rows, figures in zip(samples, suspect, layout.keys, layout.rows, totals, strict=True)
+        None if bad else _snapshot(sample, keys, kept[rows].copy(), figures.copy())
+        for sample, bad, keys, rows, figures in zip(
+            samples, suspect.tolist(), layout.keys, layout.rows, totals, strict=True
+        )
     ]
 
 
 def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Floats) -> Snapshot | None:
-    histograms = tuple(_counts(sample.stock, name) for name in LATENCIES)
-    if not (math.isfinite(sample.at) and all(_usable(counts) for counts in histograms)):
+    shown = [_counts(getattr(sample.stock, name)) for name in LATENCIES]
+    counts = [count for histogram in shown for count in histogram]
+    if not (math.isfinite(sample.at) and all(0.0 <= count < LARGEST for count in counts)):
         return None
     return Snapshot(
         sample.incarnation,
@@ -110,8 +123,9 @@ def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Fl
         keys,
         cells,
         totals,
-        histograms,
-        tuple(_bounds(sample.stock, name) for name in LATENCIES),
+        np.array(counts, dtype=float) if counts else EMPTY,
+        tuple(map(len, shown)),
+        tuple(_bounds(getattr(sample.stock, name)) for name in LATENCIES),
         sample.stock.created,
     )
 
@@ -120,15 +134,16 @@ def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Fl
 class _Layout:
     """Where the figures of a round's cells go; equal for all rounds whose pages hold the same cells in the same order.
 
-    Per page: keys of its cells, ascending, and the rows that hold them.
-    Per cell: pod, the page it is from; mixed; drafting, its K.
+    order: the cells by page and key. Per page: keys of its cells, ascending, and where in `order` they are.
+    Per cell: pod, the page it is from, or one beyond the last for a cell of no use; mixed; drafting, its K.
     Per entry of the accepted tokens, laid end to end: owner, its cell; place, where its position goes in the totals of
     its page, beyond the last one when its cell never verified it; onward and further, whether it is a trial of the next
     position, and of the one after that.
     """
 
+    order: Ints
     keys: tuple[NDArray[np.int16], ...]
-    rows: tuple[Ints, ...]
+    rows: tuple[slice, ...]
     pod: Ints
     mixed: NDArray[np.bool_]
     drafting: Ints
@@ -142,23 +157,24 @@ WIDE: Final = POSITIONS + 3  # of a page in `place`: room for positions beyond t
 
 
 @lru_cache(maxsize=128)
-def _layout(pages: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> _Layout:
-    """pages: per page the tags of its cells, (K * BUCKETS + bucket) * 2 + mixed, and how many accepted each holds."""
-    tag = np.array([t for tags, _ in pages for t in tags], dtype=np.int64)
-    length = np.array([n for _, lengths in pages for n in lengths], dtype=np.int64)
-    pod = np.repeat(np.arange(len(pages)), [len(tags) for tags, _ in pages])
-    mixed, drafting = tag % 2 == 1, tag // 2 // BUCKETS
+def _layout(cells: tuple[int, ...], places: tuple[tuple[int, int, bool], ...], lengths: tuple[int, ...]) -> _Layout:
+    """cells: how many each page holds. Per cell: its K, bucket, whether mixed, and how many accepted it lists."""
+    k, bucket, mixed = np.array(places, dtype=np.int64).reshape(-1, 3).T
+    length, pages = np.array(lengths, dtype=np.int64), len(cells)
+    pod = np.where((k < KS) & (bucket < BUCKETS), np.repeat(np.arange(pages), cells), pages)
+    tag = (k * BUCKETS + bucket) * 2 + mixed
     order = np.lexsort((tag, pod))
-    ends = np.searchsorted(pod[order], np.arange(1, len(pages)))
+    rows = tuple(slice(*pair) for pair in pairwise(np.searchsorted(pod[order], np.arange(pages + 1)).tolist()))
     owner = np.repeat(np.arange(length.size), length)
     position = np.arange(owner.size) - (np.cumsum(length) - length)[owner]
-    reach = np.minimum(drafting, POSITIONS)[owner]
+    reach = np.minimum(k, POSITIONS)[owner]
     return _Layout(
-        tuple(np.split(tag[order].astype(np.int16), ends)),
-        tuple(np.split(order, ends)),
+        order,
+        tuple(tag[order[page]].astype(np.int16) for page in rows),
+        rows,
         pod,
-        mixed,
-        drafting,
+        mixed == 1,
+        k,
         owner,
         pod[owner] * WIDE + np.where(position < reach, position, POSITIONS),
         position + 1 < reach,
@@ -181,17 +197,20 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
             return None
         cells[at] -= before.cells
     totals = after.totals - before.totals
-    if totals.min() < 0 or (cells.size and cells.min() < 0):
+    if (totals < 0).any() or (cells < 0).any():
         return None
-    moved = cells[:, 0] > 0 if cells.size else np.zeros(0, dtype=bool)
-    histograms = tuple(_fall_free(a, b) for a, b in zip(after.histograms, before.histograms, strict=True))
+    moved = cells[:, 0] > 0
+    alike = before.lengths == after.lengths
     return Interval(
-        after.at - before.at, after.exact, after.keys[moved], cells[moved], totals, histograms, after.bounds
+        after.at - before.at,
+        after.exact,
+        after.keys[moved],
+        cells[moved],
+        totals,
+        np.maximum(after.histograms - before.histograms, 0.0) if alike else after.histograms * 0.0,
+        after.lengths,
+        after.bounds,
     )
-
-
-def _usable(values: Floats) -> bool:
-    return not values.size or bool(values.min() >= 0.0 and values.max() < LARGEST)
 
 
 def _stock_totals(totals: Floats, stock: StockCounters) -> None:
@@ -209,11 +228,12 @@ def _stock_totals(totals: Floats, stock: StockCounters) -> None:
 
 def _unusable(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> NDArray[np.bool_]:
     """Shape (pages,): whether a figure of the page is no count. A NaN fails both comparisons."""
-    out: NDArray[np.bool_] = np.array(~np.all((totals >= 0.0) & (totals < LARGEST), axis=1))
+    out = np.zeros(len(totals) + 1, dtype=bool)
+    out[:-1] = ~np.all((totals >= 0.0) & (totals < LARGEST), axis=1)
     cells = ~np.all((flat >= 0.0) & (flat < LARGEST), axis=1)
     out[layout.pod[cells]] = True
     out[layout.pod[layout.owner[~((accepted >= 0.0) & (accepted < LARGEST))]]] = True
-    return out
+    return out[:-1]
 
 
 def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> None:
@@ -221,14 +241,14 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     pages = len(totals)
 
     def by_page(values: Floats) -> Floats:
-        return np.bincount(layout.pod, values, pages).astype(np.float64)
+        return np.bincount(layout.pod, values, pages + 1)[:pages].astype(np.float64)
 
     def by_position(values: Floats, ahead: int) -> Floats:
         """Shape (pages, POSITIONS): `values` of the accepted tokens, each counted `ahead` positions further on."""
         summed = np.bincount(layout.place + ahead, values, pages * WIDE + ahead)[: pages * WIDE]
         return summed.reshape(pages, WIDE)[:, :POSITIONS].astype(np.float64)
 
-    exact = np.bincount(layout.pod, minlength=pages) > 0
+    exact = np.bincount(layout.pod, minlength=pages + 1)[:pages] > 0
     drafts: Floats = np.where(layout.drafting > 0, flat[:, 3], 0.0)
     passed: Floats = np.bincount(layout.owner, accepted, layout.drafting.size).astype(np.float64)
     yielded = passed + np.where(layout.drafting > 0, flat[:, 3], flat[:, 2])
@@ -247,14 +267,12 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     totals[exact] = found[exact]
 
 
-def _counts(stock: StockCounters, name: str) -> Floats:
-    histogram = getattr(stock, name)
-    return EMPTY if histogram is None else np.array((*histogram.cumulative, histogram.count), dtype=float)
+def _counts(histogram: Histogram | None) -> tuple[float, ...]:
+    return () if histogram is None else (*histogram.cumulative, histogram.count)
 
 
-def _bounds(stock: StockCounters, name: str) -> tuple[float, ...]:
-    histogram = getattr(stock, name)
-    return () if histogram is None else tuple(histogram.upper_seconds)
+def _bounds(histogram: Histogram | None) -> tuple[float, ...]:
+    return () if histogram is None else histogram.upper_seconds
 
 
 def merged(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
@@ -266,23 +284,19 @@ def merged(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
 def _sum(intervals: Sequence[Interval]) -> Interval:
     if len(intervals) == 1:
         return intervals[0]
-    keys, place = np.unique(np.concatenate([i.keys for i in intervals]), return_inverse=True)
-    cells = np.zeros((keys.size, 4))
-    np.add.at(cells, place, np.concatenate([i.cells for i in intervals]))
+    place = np.concatenate([i.keys for i in intervals])
+    found = np.concatenate([i.cells for i in intervals])
+    keys = np.flatnonzero(np.bincount(place, minlength=1))
+    cells = np.stack([np.bincount(place, column, minlength=1)[keys] for column in found.T], axis=1)
     first = intervals[0]
-    alike = [i for i in intervals if i.bounds == first.bounds]
+    alike = [i for i in intervals if (i.lengths, i.bounds) == (first.lengths, first.bounds)]
     return Interval(
         sum(i.seconds for i in intervals),
         True,
-        keys,
+        keys.astype(np.int16),
         cells,
         np.sum([i.totals for i in intervals], axis=0),
-        tuple(np.sum([i.histograms[n] for i in alike], axis=0) for n in range(len(first.histograms))),
+        np.sum([i.histograms for i in alike], axis=0),
+        first.lengths,
         first.bounds,
     )
-
-
-def _fall_free(after: Floats, before: Floats) -> Floats:
-    if after.shape != before.shape:
-        return after * 0.0
-    return np.maximum(after - before, 0.0)
