@@ -58,11 +58,11 @@ class AcceptanceMemory:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceEstimate:
-    """hazards: shape (POSITIONS,).
+    """hazards: shape (positions,), as many as were asked for.
 
-    log_length: shape (POSITIONS + 1,), log of the mean accepted length, bonus token included, by K.
+    log_length: shape (positions + 1,), log of the mean accepted length, bonus token included, by K.
 
-    covariance: shape (POSITIONS + 1, POSITIONS + 1), of `log_length`.
+    covariance: shape (positions + 1, positions + 1), of `log_length`.
     effective_drafts: fast evidence on position 1.
     """
 
@@ -156,15 +156,15 @@ def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats, Floats]:
     return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0), np.where(whole, before, 0.0)
 
 
-def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
-    """Posterior hazards and what they mean for the tokens that a step yields.
+def estimate(memory: AcceptanceMemory, positions: int, k_in_force: float) -> AcceptanceEstimate:
+    """Posterior hazards of the first `positions`, and what they mean for the tokens that a step yields.
 
     k_in_force: the K under which the recent drafts were made; it decides which requests stay longest.
     """
-    fast_n, fast_a = (memory.fast[:2] / DESIGN_EFFECT).tolist()
+    fast_n, fast_a = (memory.fast[:2, :positions] / DESIGN_EFFECT).tolist()
     found: list[tuple[float, float]] = []
     logit = 0.0
-    for i, (n, a, expected, worth) in enumerate(zip(fast_n, fast_a, *_from_slow(memory), strict=True)):
+    for i, (n, a, expected, worth) in enumerate(zip(fast_n, fast_a, *_from_slow(memory, positions), strict=True)):
         prior = expected if i == 0 else 1.0 / (1.0 + math.exp(-logit - expected))
         weight = min(SLOW_WEIGHT, worth)
         h = min(max((min(a, n) + weight * prior) / (n + weight), 1e-4), 1 - 1e-4)
@@ -177,40 +177,38 @@ def estimate(memory: AcceptanceMemory, k_in_force: float) -> AcceptanceEstimate:
     return AcceptanceEstimate(hazards, log_length, covariance, fast_n[0])
 
 
-def expected_log_length(memory: AcceptanceMemory, k_in_force: float) -> Floats:
-    """Shape (POSITIONS + 1,): `log_length` before anything was seen, averaged over drafters better and worse than the
+def expected_log_length(memory: AcceptanceMemory, positions: int, k_in_force: float) -> Floats:
+    """Shape (positions + 1,): `log_length` before anything was seen, averaged over drafters better and worse than the
     prior at the first position and further on. What it says of K minimises the expected regret, which the likeliest
     drafter alone does not.
     """
-    total, position = np.zeros(POSITIONS + 1), np.arange(POSITIONS)
+    total = np.zeros(positions + 1)
     for first, first_weight in zip(THREE_NODES, THREE_WEIGHTS, strict=True):
         for slope, slope_weight in zip(THREE_NODES, THREE_WEIGHTS, strict=True):
-            logits = _logit(memory.prior) + FIRST_SD * first + SLOPE_SD * slope * position
-            one = estimate(replace(memory, prior=_expit(logits)), k_in_force)
+            logits = _logit(memory.prior) + FIRST_SD * first + SLOPE_SD * slope * np.arange(POSITIONS)
+            one = estimate(replace(memory, prior=_expit(logits)), positions, k_in_force)
             total += first_weight * slope_weight * one.log_length
     return total
 
 
-def _from_slow(memory: AcceptanceMemory) -> tuple[list[float], list[float]]:
+def _from_slow(memory: AcceptanceMemory, positions: int) -> tuple[list[float], list[float]]:
     """What the slow memory expects: the first hazard, then how the logit changes from position to position.
 
     The change at a position is taken only from drafts that verified it, so it stays true when K has been low for long.
     Second: effective drafts that each expectation is worth.
     """
-    n, a, before = memory.slow / DESIGN_EFFECT
-    believed = memory.prior_drafts
-    here = _logit((a + believed * memory.prior) / (n + believed))
-    previous = np.concatenate(([0.5], memory.prior[:-1]))
-    there = _logit((n + believed * previous) / (before + believed))
-    expected = np.concatenate((memory.prior[:1], here[1:] - there[1:]))
-    expected[0] = (a[0] + believed * memory.prior[0]) / (n[0] + believed)
-    spread = memory.prior * (1 - memory.prior)
+    n, a, before = memory.slow[:, :positions] / DESIGN_EFFECT
+    prior, believed = memory.prior[:positions], memory.prior_drafts
+    here = (a + believed * prior) / (n + believed)
+    there = (n[1:] + believed * prior[:-1]) / (before[1:] + believed)
+    expected = np.concatenate((here[:1], _logit(here[1:]) - _logit(there)))
+    spread = prior * (1 - prior)
     worth = 1.0 / (1.0 / (n + believed) + TAIL_SD**2 * spread)
     return expected.tolist(), worth.tolist()
 
 
 def _length(hazards: Floats) -> tuple[Floats, Floats]:
-    """log(1 + sum of the first K cumulative products) for K = 0..POSITIONS, and its gradient by hazard."""
+    """log(1 + sum of the first K cumulative products) for each K, and its gradient by hazard."""
     cumulative = np.cumprod(hazards)
     length = np.concatenate(([1.0], 1.0 + np.cumsum(cumulative)))
     # d length[K] / d hazard[j] = (length[K] - length[j]) / hazard[j] for j < K
@@ -219,18 +217,19 @@ def _length(hazards: Floats) -> tuple[Floats, Floats]:
 
 
 def _request_correction(hazards: Floats, k_in_force: float) -> Floats:
-    """Shape (POSITIONS + 1,): what to add to the log length because requests differ in how well they are drafted.
+    """Shape (positions + 1,): what to add to the log length because requests differ in how well they are drafted.
 
     The counters average over drafts, and badly drafted requests make more of them. A request waits for its own tokens,
     so what counts is the mean over tokens of 1 / length. Requests are taken to differ by a common shift of their logits
     with the spread that survivors show: hazards that do not fall with the position, though single requests' do.
     """
     shifts = _request_spread(hazards) * NORMAL_NODES
-    own = np.empty((POSITIONS, shifts.size))
-    own[:CORRECTED] = _own_hazards(hazards[:CORRECTED].tolist(), shifts.tolist())
-    own[CORRECTED:] = _expit(_logit(hazards[CORRECTED:, None]) + shifts)
-    length = 1.0 + np.concatenate((np.zeros((1, shifts.size)), np.cumsum(np.cumprod(own, axis=0), axis=0)))
-    seen_under = length[min(round(k_in_force), POSITIONS)]
+    own = np.array(_own_hazards(hazards[:CORRECTED].tolist(), shifts.tolist()))
+    if hazards.size > CORRECTED:
+        own = np.concatenate((own, _expit(_logit(hazards[CORRECTED:, None]) + shifts)))
+    length = np.ones((hazards.size + 1, shifts.size))
+    length[1:] += own.cumprod(axis=0).cumsum(axis=0)
+    seen_under = length[min(round(k_in_force), hazards.size)]
     by_token = NORMAL_WEIGHTS @ seen_under / ((seen_under / length) @ NORMAL_WEIGHTS)
     out: Floats = np.log(by_token) - np.log(length @ NORMAL_WEIGHTS)
     return out
@@ -254,9 +253,11 @@ def _own_hazards(hazards: list[float], shifts: list[float]) -> list[list[float]]
 
 def _request_spread(hazards: Floats) -> float:
     """Standard deviation of requests in logits, from how much better survivors of position 1 are than all."""
+    if hazards.size < 2:
+        return SPREAD_BOUNDS[0]
     h = float(hazards[0])
     variance = max(h * h * (float(hazards[1]) / (h * OWN_DECAY) - 1.0), 0.0)
-    return float(np.clip(np.sqrt(variance) / (h * (1 - h)), *SPREAD_BOUNDS))
+    return min(max(math.sqrt(variance) / (h * (1 - h)), SPREAD_BOUNDS[0]), SPREAD_BOUNDS[1])
 
 
 def _shifted_to(hazard: float, shifts: list[float], survivors: list[float]) -> float:
@@ -285,8 +286,9 @@ def _continued(cumulative: Floats) -> Floats:
 
 
 def _logit(p: Floats) -> Floats:
-    q = np.clip(p, 1e-4, 1 - 1e-4)
-    return np.log(q / (1 - q))
+    q = np.minimum(np.maximum(p, 1e-4), 1 - 1e-4)
+    out: Floats = np.log(q / (1 - q))
+    return out
 
 
 def _expit(x: Floats) -> Floats:

@@ -74,7 +74,7 @@ class Outlook:
 
     def contrast_sd(self, before: Ints, after: Ints, batches: Ints) -> Floats:
         """Standard deviation of log_tpot[before] - log_tpot[after] at each of `batches`; all shapes equal."""
-        node = np.searchsorted(self.grid.nodes, batches).clip(0, self.grid.nodes.size - 1)
+        node = self.grid.node_of[batches - 1]
         cost, length = self.surface.covariance, self.length_covariance
         variance = (
             cost[node, before, before]
@@ -91,16 +91,15 @@ class Outlook:
 def outlook(state: State, *, patient: bool = False) -> Outlook:
     """The current estimates, joined. patient: acceptance of the last hours, not minutes, for what stays for days."""
     memory = acceptance.patient(state.acceptance) if patient else state.acceptance
-    accepted = acceptance.estimate(memory, state.k_in_use)
     log_ms = state.surface.log_ms(state.grid)
-    ks = log_ms.shape[0]
+    accepted = acceptance.estimate(memory, log_ms.shape[0] - 1, state.k_in_use)
     return Outlook(
-        log_ms - accepted.log_length[:ks, None],
+        log_ms - accepted.log_length[:, None],
         log_ms,
         accepted,
         state.surface,
         state.grid,
-        accepted.covariance[:ks, :ks],
+        accepted.covariance,
         state.last_at is not None and state.last_at - state.alarmed_at < SETTLING_SECONDS,
     )
 
@@ -219,7 +218,7 @@ def _contrast(
     if not used.size or (regime is None and (before == after).all()):
         return 0.0, 0.0, 0.0
     weight = load[used, 0] / load[used, 0].sum()
-    batch = np.clip(np.round(load[used, 1] / load[used, 0]), 1, before.size).astype(np.int64)
+    batch = mean_batches(load[used], before.size)
     old, new = before[batch - 1], after[batch - 1]
     each = seen.log_tpot[old, batch - 1] - seen.log_tpot[new, batch - 1]
     each_sd = seen.contrast_sd(old, new, batch)
@@ -243,6 +242,11 @@ def _among_most(load: Floats, batches: Ints) -> NDArray[np.bool_]:
     at = reached[np.searchsorted(BATCH_BUCKET_ENDS, batches)]
     out: NDArray[np.bool_] = np.abs(at - 0.5) < MOST / 2
     return out
+
+
+def mean_batches(load: Floats, size: int) -> Ints:
+    """Shape (n,): the mean batch, a whole one of at most `size`, of buckets that saw traffic. load: shape (n, 2)."""
+    return np.minimum(np.maximum(np.rint(load[:, 1] / load[:, 0]), 1), size).astype(np.int64)
 
 
 def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:

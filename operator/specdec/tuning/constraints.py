@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from specdec.tuning import candidates
 from specdec.tuning.candidates import Ints, Outlook
 from specdec.tuning.histograms import mean, quantile
 from specdec.tuning.limits import Constraint, LatencyMetric, Limits
@@ -33,6 +34,8 @@ def within_targets(inside: Bools, seen: Outlook, limits: Limits, state: State, i
 
     The K in force may be a little over, so that a K at the edge does not come and go.
     """
+    if not limits.constraints:
+        return inside
     stays = np.arange(inside.shape[0])[:, None] == in_force[None, :]
     for target in limits.constraints:
         if target.metric is not LatencyMetric.INTER_TOKEN_LATENCY:
@@ -47,8 +50,7 @@ def within_targets(inside: Bools, seen: Outlook, limits: Limits, state: State, i
 
 def broken(state: State, inside: Bools, in_force: Ints) -> bool:
     """Whether the table in force holds a K that is not `inside` at a batch size where requests are."""
-    busy = state.load[:, 0] > 0
-    batch = np.clip(np.round(state.load[busy, 1] / state.load[busy, 0]), 1, in_force.size).astype(np.int64)
+    batch = candidates.mean_batches(state.load[state.load[:, 0] > 0], in_force.size)
     return bool((~inside[in_force[batch - 1], batch - 1]).any())
 
 
@@ -57,7 +59,7 @@ def nearest_miss(state: State, limits: Limits, seen: Outlook, table: Ints) -> st
     total = float(state.load[:, 0].sum())
     if total <= 0:
         return None
-    batch = int(np.clip(round(float(state.load[:, 1].sum()) / total), 1, table.size))
+    batch = min(max(round(float(state.load[:, 1].sum()) / total), 1), table.size)
     k = int(table[batch - 1])
     for target in limits.constraints:
         expected = _expected_seconds(state, seen, target, k, batch)

@@ -28,8 +28,10 @@ MIXED_K_SD: Final = 0.08  # the same where K moved too, per standard deviation o
 STRAY: Final = 1.5  # standard deviations of a Poisson batch that count as near
 
 
-def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> dict[str, int]:
+def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> Mapping[str, int]:
     """Pods keep their slots while they are seen; newcomers get the others, by name. A silent pod yields its own."""
+    if slots.keys() == pods.keys():
+        return slots
     newest = max((pod.at for pod in pods.values()), default=0.0)
     silent = {name for name, pod in pods.items() if newest - pod.at > SILENT_SECONDS}
     chosen = sorted(pods, key=lambda name: (name in silent, name not in slots, name))[:PODS]
@@ -41,7 +43,8 @@ def slots_for(slots: Mapping[str, int], pods: Mapping[str, Snapshot]) -> dict[st
 
 def measured(intervals: Mapping[str, Interval], slots: Mapping[str, int], start_k: int, in_force: Ints) -> Steps | None:
     """Steps of all pods that have a slot, or None when there were too few. in_force: shape (B,), K by batch - 1."""
-    seen = [(slot, intervals[name]) for slot, name in sorted(zip(slots.values(), slots, strict=True)) if name in intervals]
+    by_slot = sorted(slots, key=slots.__getitem__)
+    seen = [(slots[name], intervals[name]) for name in by_slot if name in intervals]
     exact = [(slot, interval) for slot, interval in seen if interval.exact]
     stock = [row for slot, found in seen if not found.exact for row in _stock(found, slot, start_k, in_force)]
     rows = np.concatenate((_exact(exact, start_k), np.array(stock).reshape(-1, 7)))

@@ -123,8 +123,7 @@ def _busy_buckets(state: State, size: int) -> list[tuple[int, int]]:
     if total <= 0:
         return []
     used = np.flatnonzero(state.load[:, 0] > LEAST_SHARE * total)
-    batches = np.clip(np.round(state.load[used, 1] / state.load[used, 0]), 1, size).astype(int)
-    return list(zip(used.tolist(), batches.tolist(), strict=True))
+    return list(zip(used.tolist(), candidates.mean_batches(state.load[used], size).tolist(), strict=True))
 
 
 def _tried(state: State, k: int, bucket: int, now: float) -> bool:
@@ -137,10 +136,11 @@ def _tried(state: State, k: int, bucket: int, now: float) -> bool:
 def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> float:
     """Log units by which `other` is expected to win where it wins; 0 when its cost is known or it is far worse."""
     worse = float(seen.log_tpot[other, batch - 1] - seen.log_tpot[k, batch - 1])
-    node = min(int(np.searchsorted(seen.grid.nodes, batch)), seen.grid.nodes.size - 1)
-    cost = seen.surface.covariance[node]
+    if worse > DEAREST_LOG:
+        return 0.0
+    cost = seen.surface.covariance[seen.grid.node_of[batch - 1]]
     sd = sqrt(max(float(cost[k, k] + cost[other, other] - 2 * cost[k, other]), 0.0))
-    if sd < 1e-4 or worse > DEAREST_LOG:
+    if sd < 1e-4:
         return 0.0
     z = worse / sd
     return sd * exp(-z * z / 2) / sqrt(2 * pi) - worse * 0.5 * (1 - erf(z / sqrt(2)))

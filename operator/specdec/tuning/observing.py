@@ -27,6 +27,7 @@ from specdec.tuning.window import (
     MIXED_STEPS,
     STEPS,
     Interval,
+    Snapshot,
     between,
     merged,
     snapshots,
@@ -70,30 +71,26 @@ def observe(
         if interval is not None and (interval.exact or seen.at - interval.seconds >= state.changed_at):
             intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
-    state = _forget(state, now, window_seconds)
-    state = replace(
+    state = _forget(state, pods, suspect, now, window_seconds)
+    remembered = state.acceptance
+    for interval in merged(list(intervals.values())):
+        state = _learn(state, interval)
+    watched = acceptance.watch_for_drift(state.acceptance, remembered) if intervals else state.acceptance
+    if watched is not state.acceptance:
+        state = replace(state, acceptance=watched)
+    return verdicts.judge(_watch_drafter(_learn_costs(state, intervals, now), now), now)
+
+
+def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float, window_seconds: float) -> State:
+    """`state` with the newest pages, in which what was learned before has faded."""
+    elapsed = max(now - state.last_at, 0.0) if state.last_at is not None else 0.0
+    return replace(
         state,
         pods=pods,
         slots=costing.slots_for(state.slots, pods),
         first_at=now if state.first_at is None else state.first_at,
-        recent=replace(state.recent, suspect=state.recent.suspect + suspect),
-    )
-    remembered = state.acceptance
-    for interval in merged(list(intervals.values())):
-        state = _learn(state, interval)
-    if intervals:
-        state = replace(state, acceptance=acceptance.watch_for_drift(state.acceptance, remembered))
-    return verdicts.judge(_refit(_watch_drafter(_learn_costs(state, intervals), now), now), now)
-
-
-def _forget(state: State, now: float, window_seconds: float) -> State:
-    elapsed = max(now - state.last_at, 0.0) if state.last_at is not None else 0.0
-    if elapsed == 0.0:
-        return replace(state, last_at=now)
-    return replace(
-        state,
         last_at=now,
-        recent=state.recent.faded(0.5 ** (elapsed / window_seconds)),
+        recent=state.recent.faded(0.5 ** (elapsed / window_seconds), suspect),
         acceptance=acceptance.forget(state.acceptance, elapsed),
         belief=surface.elapse(state.belief, elapsed),
         tried_steps=state.tried_steps * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
@@ -103,12 +100,13 @@ def _forget(state: State, now: float, window_seconds: float) -> State:
     )
 
 
-def _learn_costs(state: State, intervals: Mapping[str, Interval]) -> State:
+def _learn_costs(state: State, intervals: Mapping[str, Interval], now: float) -> State:
     in_force = candidates.table_of(state.in_force, state.grid.batches.size)
     seen = costing.measured(intervals, state.slots, state.start_k, in_force)
-    if seen is None:
-        return state
-    return replace(state, belief=surface.learn(state.belief, seen, state.grid))
+    belief = state.belief if seen is None else surface.learn(state.belief, seen, state.grid)
+    if state.trial is None and now - state.fitted_at < REFIT_SECONDS:
+        return replace(state, belief=belief)
+    return replace(state, belief=belief, fitted_at=now, surface=surface.posterior(belief, state.grid))
 
 
 def _learn(state: State, interval: Interval) -> State:
@@ -188,9 +186,3 @@ def _watch_drafter(state: State, now: float) -> State:
     else:
         since = now if state.broken_since is None else state.broken_since
     return state if since == state.broken_since else replace(state, broken_since=since)
-
-
-def _refit(state: State, now: float) -> State:
-    if state.trial is None and now - state.fitted_at < REFIT_SECONDS:
-        return state
-    return replace(state, fitted_at=now, surface=surface.posterior(state.belief, state.grid))

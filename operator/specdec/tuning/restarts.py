@@ -90,8 +90,8 @@ def first_schedule(state: State, limits: Limits) -> Schedule:
     because positions beyond the start value stay unseen until a restart, which needs them to be decided.
     """
     seen = candidates.outlook(state)
-    length = acceptance.expected_log_length(state.acceptance, state.k_in_use)
-    seen = replace(seen, log_tpot=seen.log_ms - length[: seen.log_ms.shape[0], None])
+    length = acceptance.expected_log_length(state.acceptance, seen.log_ms.shape[0] - 1, state.k_in_use)
+    seen = replace(seen, log_tpot=seen.log_ms - length[:, None])
     load = np.zeros_like(state.day_load)
     nodes = seen.grid.nodes[np.linspace(0, seen.grid.nodes.size - 1, load.shape[0]).astype(int)]
     load[:, 0], load[:, 1] = 1.0, nodes

@@ -41,8 +41,8 @@ class Recent:
     latency: tuple[Floats, ...] = (EMPTY, EMPTY, EMPTY)
     bounds: tuple[tuple[float, ...], ...] = ((), (), ())
 
-    def faded(self, keep: float) -> Recent:
-        """The same, each count times `keep`."""
+    def faded(self, keep: float, suspect: int) -> Recent:
+        """The same, each count times `keep`, and `suspect` more pages that cannot be right."""
         return Recent(
             self.seconds * keep,
             self.drafts * keep,
@@ -53,7 +53,7 @@ class Recent:
             self.step_seconds * keep,
             self.request_seconds * keep,
             self.prefill_seconds * keep,
-            self.suspect * keep,
+            self.suspect * keep + suspect,
             tuple(counts * keep for counts in self.latency),
             self.bounds,
         )

@@ -54,7 +54,7 @@ class Summary:
 
 def summarise(state: State, limits: Limits) -> Summary:
     """A Summary of `state`; `limits` bound the recommended schedule."""
-    recent, accepted = state.recent, acceptance.estimate(state.acceptance, state.k_in_use)
+    recent, accepted = state.recent, acceptance.estimate(state.acceptance, state.environment.start_k, state.k_in_use)
     known = recent.drafts >= 1
     percentile = [quantile(c, b, 0.95) for c, b in zip(recent.latency, recent.bounds, strict=True)]
     gains = _gains(state, limits) if state.day_load[:, 0].sum() > 0 else None

@@ -39,12 +39,15 @@ SURPRISE_SHARE: Final = 0.02  # weight of one interval in the running innovation
 class Grid:
     """Fixed points of one (cost table, largest batch, largest K). Shapes: batches (B,), nodes (NODES,).
 
+    node_of: shape (B,), the first node that is not below each batch size.
+
     log_prior_ms: shape (K + 1, B). spread: shape (NODES, B), linear interpolation over log batch.
     features: shape (NODES, K + 1, weights).
     """
 
     batches: Floats
     nodes: Floats
+    node_of: Ints
     log_prior_ms: Floats
     spread: Floats
     basis: Basis
@@ -106,7 +109,7 @@ def grid(costs: CostTable, max_batch: int, max_k: int) -> Grid:
     on = basis(max_batch, max_k)
     k = np.tile(np.arange(max_k + 1.0), nodes.size)
     features = on.features(k, np.repeat(nodes, max_k + 1)).reshape(nodes.size, max_k + 1, -1)
-    return Grid(batches, nodes, log_prior, spread, on, features)
+    return Grid(batches, nodes, np.searchsorted(nodes, batches), log_prior, spread, on, features)
 
 
 def ignorant(on: Grid) -> Filter:
@@ -148,9 +151,9 @@ def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     innovation = spread + np.diag(noise)
     gain = np.linalg.solve(innovation, cross.T)
     covariance = belief.covariance - cross @ gain
-    ratio = float(np.mean(away**2 / innovation.diagonal()))
+    ratio = float((away**2 / innovation.diagonal()).mean())
     surprise = belief.surprise * (1 + SURPRISE_SHARE * (min(ratio, 9.0) - 1.0))
-    return Filter(belief.mean + away @ gain, (covariance + covariance.T) / 2, float(np.clip(surprise, 0.2, 25.0)))
+    return Filter(belief.mean + away @ gain, (covariance + covariance.T) / 2, min(max(surprise, 0.2), 25.0))
 
 
 def posterior(belief: Filter, on: Grid) -> Surface:
@@ -163,7 +166,8 @@ def posterior(belief: Filter, on: Grid) -> Surface:
 def _log_prior(on: Grid, k: Floats, batch: Floats) -> Floats:
     """Log milliseconds at `k` and `batch`, shape (n,), each between whole ones where it is an average over steps."""
     ks, batches = on.log_prior_ms.shape
-    low_k, low = np.minimum(k.astype(np.int64), ks - 2), np.clip(batch.astype(np.int64), 1, batches - 1) - 1
+    low_k = np.minimum(k.astype(np.int64), ks - 2)
+    low = np.minimum(np.maximum(batch.astype(np.int64), 1), batches - 1) - 1
     part_k, part = k - low_k, np.minimum(batch - 1.0 - low, 1.0)
     here, above = (
         on.log_prior_ms[row, low] * (1.0 - part) + on.log_prior_ms[row, low + 1] * part for row in (low_k, low_k + 1)

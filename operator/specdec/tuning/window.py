@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning.samples import BATCH_BUCKET_ENDS, Histogram, Sample, StockCounters
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample, StockCounters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,8 +22,9 @@ BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
 KS: Final = POSITIONS + 1
 EMPTY: Final = np.zeros(0)
-PLACE: Final = attrgetter("k", "bucket", "mixed")
-FIGURES: Final = attrgetter("steps", "step_seconds", "requests", "drafts", "prefill_tokens", "generated_tokens")
+CELL: Final = attrgetter(
+    "k", "bucket", "mixed", "steps", "step_seconds", "requests", "drafts", "prefill_tokens", "generated_tokens"
+)
 PASSED: Final = attrgetter("accepted")
 KEPT: Final = (0, 1, 2, 4)  # columns of a page's figures that become `Snapshot.cells`
 LARGEST: Final = 1e18  # beyond which a figure is no count
@@ -34,6 +35,7 @@ MIXED_STEPS, MIXED_SECONDS, MIXED_PREFILL, EXPECTED_TOKENS, CELL_TOKENS = range(
 SCALARS: Final = 12
 ACCEPTED: Final = slice(SCALARS + POSITIONS, SCALARS + 2 * POSITIONS)  # of the totals, by position
 LATENCIES: Final = ("time_per_output_token", "time_to_first_token", "inter_token_latency")
+SHOWN: Final = attrgetter(*LATENCIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,11 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
     if not samples:
         return []
     joined = [c for sample in samples for c in sample.cells]
-    flat = np.fromiter(chain.from_iterable(map(FIGURES, joined)), float, 6 * len(joined)).reshape(-1, 6)
-    passed = tuple(map(PASSED, joined))
+    read = np.fromiter(chain.from_iterable(map(CELL, joined)), float, 9 * len(joined)).reshape(-1, 9)
+    passed = list(map(PASSED, joined))
     accepted = np.fromiter(chain.from_iterable(passed), float)
-    layout = _layout(
-        tuple(len(sample.cells) for sample in samples), tuple(map(PLACE, joined)), tuple(map(len, passed))
-    )
+    places, flat = np.column_stack((read[:, :3], list(map(len, passed)))), read[:, 3:]
+    layout = _layout(tuple(len(sample.cells) for sample in samples), places.tobytes())
     totals = np.zeros((len(samples), SCALARS + 3 * POSITIONS))
     for row, sample in zip(totals, samples, strict=True):
         _stock_totals(row, sample.stock)
@@ -112,9 +113,11 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
 
 
 def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Floats) -> Snapshot | None:
-    shown = [_counts(getattr(sample.stock, name)) for name in LATENCIES]
-    counts = [count for histogram in shown for count in histogram]
-    if not (math.isfinite(sample.at) and all(0.0 <= count < LARGEST for count in counts)):
+    histograms = SHOWN(sample.stock)
+    shown = [() if histogram is None else (*histogram.cumulative, histogram.count) for histogram in histograms]
+    counts = list(chain.from_iterable(shown))
+    # a NaN or infinity shows in the sum; it would escape min and max
+    if not math.isfinite(sample.at + sum(counts)) or (counts and not 0.0 <= min(counts) <= max(counts) < LARGEST):
         return None
     return Snapshot(
         sample.incarnation,
@@ -125,7 +128,7 @@ def _snapshot(sample: Sample, keys: NDArray[np.int16], cells: Floats, totals: Fl
         totals,
         np.array(counts, dtype=float) if counts else EMPTY,
         tuple(map(len, shown)),
-        tuple(_bounds(getattr(sample.stock, name)) for name in LATENCIES),
+        tuple(() if histogram is None else histogram.upper_seconds for histogram in histograms),
         sample.stock.created,
     )
 
@@ -157,10 +160,10 @@ WIDE: Final = POSITIONS + 3  # of a page in `place`: room for positions beyond t
 
 
 @lru_cache(maxsize=128)
-def _layout(cells: tuple[int, ...], places: tuple[tuple[int, int, bool], ...], lengths: tuple[int, ...]) -> _Layout:
-    """cells: how many each page holds. Per cell: its K, bucket, whether mixed, and how many accepted it lists."""
-    k, bucket, mixed = np.array(places, dtype=np.int64).reshape(-1, 3).T
-    length, pages = np.array(lengths, dtype=np.int64), len(cells)
+def _layout(cells: tuple[int, ...], places: bytes) -> _Layout:
+    """cells: how many each page holds. places: per cell K, bucket, whether mixed, and how many accepted it lists."""
+    k, bucket, mixed, length = np.frombuffer(places).reshape(-1, 4).T.astype(np.int64)
+    pages = len(cells)
     pod = np.where((k < KS) & (bucket < BUCKETS), np.repeat(np.arange(pages), cells), pages)
     tag = (k * BUCKETS + bucket) * 2 + mixed
     order = np.lexsort((tag, pod))
@@ -267,14 +270,6 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     totals[exact] = found[exact]
 
 
-def _counts(histogram: Histogram | None) -> tuple[float, ...]:
-    return () if histogram is None else (*histogram.cumulative, histogram.count)
-
-
-def _bounds(histogram: Histogram | None) -> tuple[float, ...]:
-    return () if histogram is None else histogram.upper_seconds
-
-
 def merged(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
     """The intervals of several pods as one of exact and one of stock counters, where there are any."""
     groups = ([i for i in intervals if i.exact], [i for i in intervals if not i.exact])
@@ -287,16 +282,17 @@ def _sum(intervals: Sequence[Interval]) -> Interval:
     place = np.concatenate([i.keys for i in intervals])
     found = np.concatenate([i.cells for i in intervals])
     keys = np.flatnonzero(np.bincount(place, minlength=1))
-    cells = np.stack([np.bincount(place, column, minlength=1)[keys] for column in found.T], axis=1)
+    summed = [np.bincount(place, column, minlength=1)[keys] for column in found.T]
+    totals: Floats = np.sum([i.totals for i in intervals], axis=0)
     first = intervals[0]
     alike = [i for i in intervals if (i.lengths, i.bounds) == (first.lengths, first.bounds)]
     return Interval(
         sum(i.seconds for i in intervals),
         True,
         keys.astype(np.int16),
-        cells,
-        np.sum([i.totals for i in intervals], axis=0),
-        np.sum([i.histograms for i in alike], axis=0),
+        np.stack(summed, axis=1).astype(np.float64),
+        totals,
+        np.sum([i.histograms for i in alike], axis=0, dtype=np.float64),
         first.lengths,
         first.bounds,
     )
