@@ -25,10 +25,12 @@ class Counters:
     cells: shape (lanes, phase, K + 1, BUCKETS, 4): steps, seconds, requests summed over steps, prefill tokens.
     accepted: shape (lanes, phase, K + 1, BUCKETS, K_max), drafts whose tokens up to the position were accepted.
     latency: shape (lanes, 2): inter-token seconds and how many. prompts: shape (lanes,).
+    drafts, passed, steps: sums over cells, shapes (lanes, K + 1), (lanes, K_max), (lanes,); K = 0 counts requests.
     """
 
     def __init__(self, world: World, watched: tuple[int, ...], per_policy: int, rng: np.random.Generator) -> None:
         self.world, self.watched, self.rng = world, np.array(watched, dtype=np.int64), rng
+        self._first = {policy: i * per_policy for i, policy in enumerate(watched)}
         self.per_policy = per_policy
         lanes = len(watched) * per_policy
         ks = world.max_k + 1
@@ -36,10 +38,13 @@ class Counters:
         self.accepted = np.zeros((lanes, 2, ks, BUCKETS, world.max_k))
         self.latency = np.zeros((lanes, 2))
         self.prompts = np.zeros(lanes)
+        self.drafts, self.passed, self.steps = np.zeros((lanes, ks)), np.zeros((lanes, world.max_k)), np.zeros(lanes)
         self.incarnation = np.zeros(lanes, dtype=np.int64)
         self.demand = np.zeros((per_policy, world.length.shape[1]))
         self._row = np.arange(lanes)
+        self._figures = np.zeros((lanes, 4))
         self._bucket = np.searchsorted(BATCH_BUCKET_ENDS, np.arange(world.max_batch + 1))
+        self._shown = np.zeros(self.cells.shape[:-1])
         self._pages: dict[int, dict[tuple[int, int, int], Cell]] = {}
         self._prefill_ms = world.workload.prefill_ms_per_token
 
@@ -63,14 +68,24 @@ class Counters:
         tokens = used * 1000.0 / self._prefill_ms if self._prefill_ms else used * 0.0
         accepted, rows = self.accepted.reshape(-1, self.world.max_k), self._accepted(k, steps * per_step)
         share = np.divide(decode, steps, out=np.ones_like(steps), where=steps > 0)[:, None]
-        cell[place] += np.stack((decode, decode * step_seconds, decode * per_step, np.zeros_like(used)), axis=1)
+        cell[place] += self._joined(decode, decode * step_seconds, decode * per_step, 0.0)
         accepted[place] += rows * share
         place += self.cells.shape[2] * BUCKETS
-        cell[place] += np.stack((mixed, mixed * step_seconds + used, mixed * per_step, tokens), axis=1)
+        cell[place] += self._joined(mixed, mixed * step_seconds + used, mixed * per_step, tokens)
         accepted[place] += rows * (1.0 - share)
+        self.drafts[self._row, k] += steps * per_step
+        self.passed += rows
+        self.steps += steps
         # each request of a step waits for it, so these figures go with the same batch as the drafts
-        self.latency += np.stack((per_step * busy * seconds, steps * per_step), axis=1)
+        self.latency[:, 0] += per_step * busy * seconds
+        self.latency[:, 1] += steps * per_step
         self.prompts += tokens
+
+    def _joined(self, steps: Floats, seconds: Floats, requests: Floats, tokens: Floats | float) -> Floats:
+        """Columns of `cells`, in a buffer that the next call writes over."""
+        for column, values in enumerate((steps, seconds, requests, tokens)):
+            self._figures[:, column] = values
+        return self._figures
 
     def _accepted(self, k: Ints, drafts: Floats) -> Floats:
         """Accepted tokens by position, with the scatter of that many drafts, for the mix of classes in service."""
@@ -79,36 +94,34 @@ class Counters:
         rate = mix @ self.world.acceptance
         spread = np.sqrt(drafts[:, None] * rate * (1.0 - rate))
         seen = drafts[:, None] * rate + spread * self.rng.standard_normal(rate.shape)
-        seen = np.minimum.accumulate(np.clip(seen, 0.0, drafts[:, None]), axis=1)
+        seen = np.minimum.accumulate(np.minimum(np.maximum(seen, 0.0), drafts[:, None]), axis=1)
         return np.where(np.arange(rate.shape[1]) < k[:, None], seen, 0.0)
 
     def reset(self, lane: int) -> None:
         """The engine of `lane` restarted."""
-        for counter in (self.cells, self.accepted, self.latency, self.prompts):
+        for counter in (
+            self.cells, self.accepted, self.latency, self.prompts, self.drafts, self.passed, self.steps, self._shown,
+        ):  # fmt: skip
             counter[lane] = 0.0
         self.incarnation[lane] += 1
         self._pages.pop(lane, None)
 
     def lane(self, policy: int, replica: int) -> int:
-        """Row of `replica` (seed x replica) under the watched policy number `policy`."""
-        return policy * self.per_policy + replica
+        """Row of `replica` (seed x replica) under the watched `policy`."""
+        return self._first[policy] + replica
 
     def sample(self, lane: int, at: float, *, exact: bool) -> Sample:
         """The page of one engine; without `exact`, vLLM's own families only."""
-        cells = self.cells[lane]
-        drafts_by_k = cells[:, 1:, :, 2].sum(axis=(0, 2))
-        steps = cells[..., 0].sum()
-        accepted = self.accepted[lane].sum(axis=(0, 1, 2))
-        drafts = float(drafts_by_k.sum())
-        off = float(cells[:, 0, :, 2].sum())
+        off, *drafts_by_k = self.drafts[lane].tolist()
+        passed, drafts = self.passed[lane].tolist(), sum(drafts_by_k)
         stock = StockCounters(
             drafts=drafts,
-            draft_tokens=float((drafts_by_k * np.arange(1, drafts_by_k.size + 1)).sum()),
-            accepted_tokens=float(accepted.sum()),
-            accepted_per_position=tuple(accepted.tolist()),
-            generated_tokens=drafts + off + float(accepted.sum()),
+            draft_tokens=sum(k * made for k, made in enumerate(drafts_by_k, 1)),
+            accepted_tokens=sum(passed),
+            accepted_per_position=tuple(passed),
+            generated_tokens=drafts + off + sum(passed),
             prompt_tokens=float(self.prompts[lane]),
-            engine_steps=float(steps),
+            engine_steps=float(self.steps[lane]),
             inter_token_latency=Histogram((), (), float(self.latency[lane, 1]), float(self.latency[lane, 0])),
             time_per_output_token=None,
             time_to_first_token=None,
@@ -123,25 +136,26 @@ class Counters:
         return Sample(name, str(int(self.incarnation[lane])), at, stock, found)
 
     def _cells(self, lane: int) -> tuple[Cell, ...]:
-        cells = self.cells[lane]
-        phase, ks, buckets = np.nonzero(cells[..., 0] > 0)
+        """In order of phase, K and bucket; a cell that did not change since the last page is the same object."""
+        cells, kept = self.cells[lane], self._pages.setdefault(lane, {})
+        phase, ks, buckets = np.nonzero(cells[..., 0] != self._shown[lane])
+        self._shown[lane] = cells[..., 0]
         figures, passed = cells[phase, ks, buckets], self.accepted[lane][phase, ks, buckets]
-        drafts = np.where(ks > 0, figures[:, 2], 0.0)
-        generated = figures[:, 2] + passed.sum(axis=1)
-        kept, out = self._pages.setdefault(lane, {}), []
-        for p, k, b, row, d, a, g in zip(
-            phase.tolist(),
-            ks.tolist(),
-            buckets.tolist(),
-            figures.tolist(),
-            drafts.tolist(),
-            passed.tolist(),
-            generated.tolist(),
-            strict=True,
-        ):
-            cell = kept.get((p, k, b))
-            if cell is None or cell.steps != row[0]:
-                cell = Cell(k, b, p == MIXED, row[0], row[1], row[2], row[3], d, (d,) * k, tuple(a[:k]), g)
-                kept[p, k, b] = cell
-            out.append(cell)
-        return tuple(out)
+        places = list(zip(phase.tolist(), ks.tolist(), buckets.tolist(), strict=True))
+        fresh = {p: _cell(p, *row) for p, *row in zip(places, figures.tolist(), passed.tolist(), strict=True)}
+        if fresh.keys() <= kept.keys():
+            kept.update(fresh)
+        else:
+            kept = self._pages[lane] = dict(sorted({**kept, **fresh}.items()))
+        return tuple(kept.values())
+
+
+def _cell(place: tuple[int, int, int], figures: list[float], passed: list[float]) -> Cell:
+    phase, k, bucket = place
+    steps, seconds, requests, prompts = figures
+    drafts = requests if k else 0.0
+    accepted = tuple(passed[:k])
+    return Cell(
+        k, bucket, phase == MIXED, steps, seconds, requests, prompts, drafts, (drafts,) * k, accepted,
+        requests + sum(passed),
+    )  # fmt: skip

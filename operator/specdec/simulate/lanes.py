@@ -77,6 +77,7 @@ class Lanes:
         self.clock = np.zeros(self.shape)
         self.backlog = np.zeros(self.shape)
         self.left, self.moved = np.zeros(self.shape), np.zeros(self.shape)
+        self._nothing = np.zeros(self.shape)
         self.waiting = np.zeros(self.count)
         self.queues: dict[int, deque[tuple[int, float, float, float]]] = {}
         self._ring = np.zeros((self.count, BINS))
@@ -105,10 +106,7 @@ class Lanes:
             target = block.late[rows] * moved[:, lane] + work * self._scale[k[:, lane], block.kind[rows]]
             self._insert(self._row[:, lane], clock, target, block.rounding[rows])
         requests = self._settle(moved, arrived, block.presence[i])
-        shape = self.shape
-        return Advanced(
-            k, size, seconds, steps, prefill, requests, np.broadcast_to(tokens, shape), np.broadcast_to(arrived, shape)
-        )
+        return Advanced(k, size, seconds, steps, prefill, requests, self._nothing + tokens, self._nothing + arrived)
 
     def _run(
         self, arrived: Floats, prefill: Floats, noise: Floats
@@ -117,7 +115,7 @@ class Lanes:
         # who will leave is not known yet; the last count would bring in its noise, so what is usual is taken
         leaving = self.present * -np.expm1(-self.moved / self.world.workload.output_tokens[0])
         middle = self.present + 0.5 * (arrived - leaving)
-        size = np.clip(np.rint(middle), 1, self.world.max_batch).astype(np.int64)
+        size = np.minimum(np.maximum(np.rint(middle), 1), self.world.max_batch).astype(np.int64)
         k = self.tables.reshape(self.count, -1)[self._row, size]
         ks, sizes = self.world.seconds.shape[1:]
         start = np.where(self.start == OWN_START, k, self.start)

@@ -67,8 +67,7 @@ class Rollouts:
         self.lanes.start[rollout.policy, replica] = rollout.start_k
         self.lanes.tables[rollout.policy, replica] = np.minimum(rollout.table, rollout.start_k)
         self.restarted[rollout.policy, replica] += 1
-        watched = int(np.flatnonzero(counters.watched == rollout.policy)[0])
-        counters.reset(counters.lane(watched, replica))
+        counters.reset(counters.lane(rollout.policy, replica))
         rollout.left.pop(0)
         if rollout.left:
             self._leave(rollout, at)

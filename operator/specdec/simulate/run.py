@@ -165,11 +165,11 @@ class Run:
             self._tune(p, s, tuner, at, ~(lost[p] | ~self.lanes.up[p]))
             for replica in self._replicas(s):
                 if crashed[p, replica]:
-                    self.counters.reset(self._lane(p, replica))
+                    self.counters.reset(self.counters.lane(p, replica))
 
     def _tune(self, p: int, s: int, tuner: Tuned, at: float, reachable: NDArray[np.bool_]) -> None:
         samples = [
-            self.counters.sample(self._lane(p, replica), tuned.EPOCH + at, exact=tuner.exact)
+            self.counters.sample(self.counters.lane(p, replica), tuned.EPOCH + at, exact=tuner.exact)
             for replica in self._replicas(s)
             if reachable[replica]
         ]
@@ -203,17 +203,12 @@ class Run:
         self.covered.setdefault((self.names[p], self.seeds[s]), []).append(inside)
 
     def _seen(self, p: int, s: int) -> Seen:
-        rows = [self._lane(p, replica) for replica in self._replicas(s)]
-        cells = self.counters.cells[rows]
-        drafts = cells[..., 2].sum(axis=(0, 1, 3))
-        accepted = self.counters.accepted[rows].sum(axis=(0, 1, 2, 3))
+        replicas = self._replicas(s)
+        rows = slice(self.counters.lane(p, replicas.start), self.counters.lane(p, replicas.stop))
+        drafts, accepted = self.counters.drafts[rows].sum(axis=0), self.counters.passed[rows].sum(axis=0)
         tokens = float(drafts.sum() + accepted.sum())
-        return Seen(
-            drafts * (np.arange(drafts.size) > 0), accepted, float(self.counters.latency[rows, 0].sum()), tokens
-        )
-
-    def _lane(self, p: int, replica: int) -> int:
-        return self.counters.lane(int(np.flatnonzero(self.counters.watched == p)[0]), replica)
+        drafts[0] = 0.0
+        return Seen(drafts, accepted, float(self.counters.latency[rows, 0].sum()), tokens)
 
     def _replicas(self, s: int) -> range:
         replicas = self.world.workload.replicas
