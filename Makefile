@@ -212,7 +212,12 @@ bench-closed-loop: setup ## Auto against every constant K on real vLLM in a clus
 # ---- the tuner (docs/tuning.md, docs/benchmark.md) ---------------------------------------------------------------------
 
 TUNER_SEEDS := 101,102,103
+# What 15 minutes on two cores hold; targets on a shortened workload are not judged.
+TUNER_HOURS := 6 steady=24 drift=24 mismatch=2
 TUNER_SEEDS_FULL := $(shell seq -s, 201 220)
+# Whole workloads; "6 drift=168" would shorten the others.
+TUNER_HOURS_FULL :=
+TUNER_JOBS := 2
 
 .PHONY: test-tuner bench-tuner bench-tuner-full bench-tuner-perturbed bench-tick
 test-tuner: setup ## The tuner and its benchmark: units, properties, every event, a smoke run
@@ -220,11 +225,13 @@ test-tuner: setup ## The tuner and its benchmark: units, properties, every event
 
 bench-tuner: setup ## All policies and workloads on 3 seeds, simulated: build/bench/tuner.json and .png
 	@mkdir -p build/bench
-	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS) --jobs 2 --json build/bench/tuner.json --plot build/bench/tuner.png
+	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS) $(TUNER_HOURS:%=--hours %) --jobs $(TUNER_JOBS) \
+	  --json build/bench/tuner.json --plot build/bench/tuner.png
 
-bench-tuner-full: setup ## The same on 20 seeds (hours), and docs/benchmark.md from it
+bench-tuner-full: setup ## Whole workloads on 20 seeds (days; goes on where it was cut off), and docs/benchmark.md from it
 	@mkdir -p build/bench
-	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS_FULL) --jobs 2 --json build/bench/tuner-full.json
+	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS_FULL) $(TUNER_HOURS_FULL:%=--hours %) --jobs $(TUNER_JOBS) \
+	  --json build/bench/tuner-full.json
 	@$(PY) -m specdec.simulate.document build/bench/tuner-full.json docs/benchmark.md
 
 bench-tuner-perturbed: setup ## Steady and drift on two bent cost tables and three bent profile files: build/bench/tuner-*.json

@@ -40,9 +40,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--workload", metavar="NAME|FILE", action="append", help="repeatable; default: all")
     parser.add_argument("--policy", metavar="NAME", action="append", help="repeatable; default: all")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated whole numbers (default: %(default)s)")
-    parser.add_argument("--hours", type=float, metavar="H", help="only the first H hours of each workload")
-    parser.add_argument("--jobs", type=int, default=1, help="workloads simulated at once (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the rows to FILE")
+    parser.add_argument(
+        "--hours",
+        metavar="[NAME=]H",
+        action="append",
+        default=[],
+        help="only the first H hours of each workload, or of NAME (those around its drift, if it has one); repeatable",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="parts simulated at once (default: %(default)s)")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the rows to FILE; FILE.partial keeps what is finished, so that a run that was cut off goes on",
+    )
     parser.add_argument("--plot", metavar="FILE", help="write a picture (PNG or SVG) to FILE")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
     parser.set_defaults(run=run)
@@ -52,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     # one thread per process: the arrays are small, and more threads only spin
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    from specdec.simulate import results, table
+    from specdec.simulate import kept, results, table
     from specdec.simulate.plot import PlotError, draw
     from specdec.simulate.suite import SuiteError, execute
     from specdec.simulate.workloads import WorkloadError
@@ -64,11 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         suite = _suite(arguments)
         began = time.monotonic()
-        rows = execute(suite, None if arguments.quiet else Progress(), arguments.jobs)
+        finished = kept.Kept(kept.beside(Path(arguments.json))) if arguments.json is not None else None
+        rows = execute(suite, None if arguments.quiet else Progress(), arguments.jobs, finished)
     except (PriorError, WorkloadError, SuiteError) as error:
         raise Failure(str(error)) from error
-    if arguments.json is not None:
+    if finished is not None:
         results.write(Path(arguments.json), rows, suite, time.monotonic() - began)
+        finished.clear()
     if not arguments.quiet:
         print(table.render(rows))
     if arguments.plot is not None:
@@ -87,11 +99,9 @@ def _suite(arguments: argparse.Namespace) -> Suite:
     costs = cost_table(_document(arguments.costs), arguments.costs) if arguments.costs else estimated_costs()
     profiles = _document(arguments.profiles) if arguments.profiles else packaged(ESTIMATED_PROFILES)
     chosen = [workloads.find(name) for name in arguments.workload or workloads.NAMES]
-    if arguments.hours is not None:
-        if arguments.hours <= 0:
-            raise Failure("--hours must be above zero")
-        chosen = [suite.shortened(workload, arguments.hours) for workload in chosen]
     names = [workload.name for workload in chosen]
+    spans = _spans(arguments.hours, names)
+    chosen = [suite.shortened(w, spans[w.name]) if w.name in spans else w for w in chosen]
     if len(set(names)) != len(names):
         raise Failure("two workloads have the same name; give each file a 'name' of its own")
     return suite.Suite(
@@ -118,6 +128,23 @@ def _document(path: str) -> dict[str, Any]:
     return document
 
 
+def _spans(options: list[str], names: list[str]) -> dict[str, float]:
+    """Hours by workload; an option without a name is for all that no other names."""
+    spans: dict[str, float] = {}
+    for option in sorted(options, key=lambda option: "=" in option):
+        name, _, text = option.rpartition("=")
+        if name and name not in names:
+            raise Failure(f"--hours {option}: no workload '{name}' is run; they are {', '.join(names)}")
+        try:
+            hours = float(text)
+        except ValueError as error:
+            raise Failure(f"--hours takes a number or NAME=NUMBER, not '{option}'") from error
+        if not hours > 0:
+            raise Failure("--hours must be above zero")
+        spans |= dict.fromkeys([name] if name else names, hours)
+    return spans
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     try:
         seeds = tuple(int(part) for part in text.split(",") if part.strip())
@@ -141,4 +168,4 @@ class Progress:
         self.shown = step
         end = "\r" if sys.stderr.isatty() and share < 1 else "\n"
         passed = time.monotonic() - self.began
-        print(f"  {workload:12} {100 * share:3.0f} %  {passed:6.0f} s", end=end, file=sys.stderr, flush=True)
+        print(f"  {workload:15} {100 * share:3.0f} %  {passed:6.0f} s", end=end, file=sys.stderr, flush=True)

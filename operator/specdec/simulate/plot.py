@@ -11,7 +11,7 @@ from specdec.simulate.table import ordered, summary
 
 OURS_COLOUR: Final = "#0b6e4f"
 OTHERS_COLOUR: Final = "#9aa5b1"
-WORST_SHOWN: Final = 60.0
+WORST_SHOWN: Final = 8.0
 
 
 class PlotError(RuntimeError):
@@ -36,10 +36,16 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     for axis, workload in zip(axes.flat, workloads, strict=False):
         policies = ordered(row.policy for row in rows if row.workload == workload and row.policy != "oracle")
         figures = [summary(rows, policy, workload, "regret_oracle_percent") for policy in policies]
-        means = [min(f.mean if f.mean is not None else 0.0, WORST_SHOWN) for f in figures]
-        widths = [f.half_width or 0.0 for f in figures]
+        means = [f.mean or 0.0 for f in figures]
+        shown = [min(mean, WORST_SHOWN) for mean in means]
+        reach = [
+            [max(mean - f.low, 0.0) if mean < WORST_SHOWN else 0.0 for mean, f in zip(means, figures, strict=True)],
+            [max(f.high - mean, 0.0) if mean < WORST_SHOWN else 0.0 for mean, f in zip(means, figures, strict=True)],
+        ]
         colours = [OURS_COLOUR if policy.startswith("specdec") else OTHERS_COLOUR for policy in policies]
-        axis.barh(policies, means, xerr=widths, color=colours, error_kw={"elinewidth": 1})
+        bars = axis.barh(policies, shown, xerr=reach, color=colours, error_kw={"elinewidth": 1})
+        axis.bar_label(bars, [f"{mean:.1f}" for mean in means], padding=3, fontsize=7)
+        axis.set_xlim(right=WORST_SHOWN * 1.15)
         axis.invert_yaxis()
         axis.set_title(workload)
         axis.set_xlabel("time per token over the oracle, %")

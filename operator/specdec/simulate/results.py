@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from specdec import __version__
+from specdec.simulate import kept
 from specdec.simulate.rows import Row
 from specdec.simulate.run import ADVANCE_SECONDS
 from specdec.simulate.suite import Suite
@@ -29,6 +30,7 @@ def about(suite: Suite, seconds: float) -> dict[str, Any]:
     """What a reader needs to run it again."""
     return {
         "version": __version__,
+        "code": kept.code(),
         "status": "SIMULATED on estimated step times and acceptance, not measured on GPUs",
         "seeds": list(suite.seeds),
         "advance_seconds": ADVANCE_SECONDS,

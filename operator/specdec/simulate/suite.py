@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from multiprocessing import get_context
 from typing import Any, Final
 
-from specdec.simulate import rows, run, world
+from specdec.simulate import kept, rows, run, world
 from specdec.simulate.rows import Row
-from specdec.simulate.workloads import Workload
+from specdec.simulate.workloads import HOUR, Workload
 from specdec.tuning import CostTable, Prior, cost_table, estimated_prior
 
 BORROWED: Final = "borrowed-costs.json"
 DERIVED: Final = ("best-constant", "card")
+Part = tuple[Workload, int]  # a workload and a seed
 
 
 class SuiteError(ValueError):
@@ -51,38 +52,67 @@ def check_policies(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in run.POLICIES if "all" in wanted or name in wanted)
 
 
-def execute(suite: Suite, progress: Callable[[str, float], None] | None = None, jobs: int = 1) -> list[Row]:
-    """All rows, by workload, policy and seed. `jobs` workloads run at once, the seeds of one together."""
-    found: list[Row] = []
-    if jobs <= 1 or len(suite.workloads) == 1:
-        for workload in suite.workloads:
-            found += one(suite, workload, progress)
-        return found
-    by_name: dict[str, list[Row]] = {}
-    longest_first = sorted(suite.workloads, key=lambda w: -w.seconds)
+def execute(
+    suite: Suite,
+    progress: Callable[[str, float], None] | None = None,
+    jobs: int = 1,
+    finished: kept.Kept | None = None,
+) -> list[Row]:
+    """All rows, by workload, policy and seed. `jobs` parts, each a workload and a seed, run at once.
+
+    finished: where parts are kept as they end; those that it holds already are not run again.
+    """
+    rows_of = dict(finished.parts) if finished is not None else {}
+    parts = [(w, seed) for seed in suite.seeds for w in sorted(suite.workloads, key=lambda w: -w.seconds)]
+    todo = [part for part in parts if _key(suite, *part) not in rows_of]
+    for (workload, seed), found in _run(suite, todo, progress, jobs):
+        rows_of[_key(suite, workload, seed)] = found
+        if finished is not None:
+            finished.add(_key(suite, workload, seed), found)
+    order = {name: i for i, name in enumerate(suite.policies)}
+    return [
+        row
+        for workload in suite.workloads
+        for row in sorted(
+            (row for seed in suite.seeds for row in rows_of[_key(suite, workload, seed)]),
+            key=lambda row: order[row.policy],
+        )
+    ]
+
+
+def _key(suite: Suite, workload: Workload, seed: int) -> str:
+    """Of all that the rows of one workload and seed depend on."""
+    inputs = [asdict(suite.costs), dict(suite.profiles), asdict(suite.prior) if suite.prior else None]
+    return kept.digest([kept.code(), asdict(workload), seed, suite.policies, inputs])
+
+
+def _run(
+    suite: Suite, parts: Sequence[Part], progress: Callable[[str, float], None] | None, jobs: int
+) -> Iterator[tuple[Part, list[Row]]]:
+    """The parts with their rows, as they end."""
+    if jobs <= 1 or len(parts) <= 1:
+        for part in parts:
+            yield part, one(suite, *part, progress)
+        return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(one, suite, workload): workload for workload in longest_first}
+        running = {pool.submit(one, suite, *part): part for part in parts}
         for future in as_completed(running):
-            by_name[running[future].name] = future.result()
+            workload, seed = running[future]
             if progress is not None:
-                progress(running[future].name, 1.0)
-    for workload in suite.workloads:
-        found += by_name[workload.name]
-    return found
+                progress(f"{workload.name} {seed}", 1.0)
+            yield (workload, seed), future.result()
 
 
-def one(suite: Suite, workload: Workload, progress: Callable[[str, float], None] | None = None) -> list[Row]:
-    """The rows of one workload."""
+def one(suite: Suite, workload: Workload, seed: int, progress: Callable[[str, float], None] | None = None) -> list[Row]:
+    """The rows of one workload and seed. They do not depend on which others are run."""
     truth = world.build(workload, suite.costs, suite.profiles)
     names = needed(suite.policies, truth.max_k)
     prior = estimated_prior()
     costs = suite.costs if workload.prior_is_truth else (suite.prior or borrowed_costs())
-    outcome = run.Run(truth, names, suite.seeds, Prior(costs, prior.acceptance, prior.acceptance_drafts)).go(
-        None if progress is None else lambda share: progress(workload.name, share)
+    outcome = run.Run(truth, names, (seed,), Prior(costs, prior.acceptance, prior.acceptance_drafts)).go(
+        None if progress is None else lambda share: progress(f"{workload.name} {seed}", share)
     )
-    order = {name: i for i, name in enumerate(suite.policies)}
-    kept = [row for row in rows.rows(workload, outcome, f"constant-{truth.max_k}") if row.policy in order]
-    return sorted(kept, key=lambda row: (order[row.policy], row.seed))
+    return [row for row in rows.rows(workload, outcome, f"constant-{truth.max_k}") if row.policy in suite.policies]
 
 
 def needed(wanted: Sequence[str], max_k: int) -> tuple[str, ...]:
@@ -93,5 +123,15 @@ def needed(wanted: Sequence[str], max_k: int) -> tuple[str, ...]:
 
 
 def shortened(workload: Workload, hours: float) -> Workload:
-    """The first `hours` of a workload."""
-    return replace(workload, seconds=min(workload.seconds, hours * 3600.0))
+    """The first `hours` of a workload; of one that drifts, those around the drift."""
+    seconds, drift = min(workload.seconds, hours * HOUR), workload.drift_at_hours
+    if drift is None:
+        return replace(workload, seconds=seconds)
+    begin = min(max(drift - seconds / HOUR / 2, 0.0), (workload.seconds - seconds) / HOUR)
+    return replace(
+        workload,
+        seconds=seconds,
+        load=tuple((hour - begin, load) for hour, load in workload.load),
+        mix=tuple((hour - begin, shares) for hour, shares in workload.mix),
+        drift_at_hours=drift - begin,
+    )

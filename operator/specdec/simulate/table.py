@@ -13,6 +13,7 @@ from specdec.simulate.rows import Row
 # Two-sided 95 % points of Student's t by degrees of freedom, the last for all larger.
 STUDENT: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12)
 STUDENT_LIMIT: Final = 2.0
+FEW: Final = 5  # seeds below which an interval says less than the seeds themselves
 FIELDS: Final = (
     "tpot_ms",
     "regret_oracle_percent",
@@ -28,27 +29,36 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over seeds with the half width of its 95 % interval; None where no seed had the figure."""
+    """A mean over seeds, None where no seed had the figure, and its 95 % interval; of a FEW seeds their range."""
 
     mean: float | None
-    half_width: float | None
+    low: float = 0.0
+    high: float = 0.0
+    seeds: int = 0
 
     def text(self, digits: int = 2) -> str:
         if self.mean is None:
             return "-"
-        shown = f"{self.mean:.{digits}f}"
-        return shown if self.half_width is None else f"{shown} ± {self.half_width:.{digits}f}"
+        mean, low, high = (f"{value:.{digits}f}" for value in (self.mean, self.low, self.high))
+        if low == high:
+            return mean
+        return f"{mean} ({low} to {high})" if self.seeds < FEW else f"{mean} ± {self.high - self.mean:.{digits}f}"
+
+    def mean_text(self, digits: int = 2) -> str:
+        return "-" if self.mean is None else f"{self.mean:.{digits}f}"
 
 
 def figure(values: Iterable[float | None]) -> Figure:
-    """Mean and half width of the values that are there."""
+    """Of the values that are there."""
     known = [v for v in values if v is not None]
     if not known:
-        return Figure(None, None)
-    if len(known) < 2:
-        return Figure(known[0], None)
+        return Figure(None)
+    mean = fmean(known)
+    if len(known) < FEW:
+        return Figure(mean, min(known), max(known), len(known))
     t = STUDENT[len(known) - 2] if len(known) - 2 < len(STUDENT) else STUDENT_LIMIT
-    return Figure(fmean(known), t * stdev(known) / sqrt(len(known)))
+    half = t * stdev(known) / sqrt(len(known))
+    return Figure(mean, mean - half, mean + half, len(known))
 
 
 def summary(rows: Sequence[Row], policy: str, workload: str, field: str) -> Figure:
@@ -66,18 +76,14 @@ def render(rows: Sequence[Row]) -> str:
     out = []
     for workload in ordered(row.workload for row in rows):
         out.append(
-            f"\n{workload}\n  {'policy':20} {'TPOT ms':>14} {'over oracle %':>16} {'over best K %':>16}"
+            f"\n{workload}\n  {'policy':20} {'TPOT ms':>22} {'over oracle %':>24} {'over best K %':>24}"
             f" {'SLO %':>7} {'restarts':>9} {'2 % after s':>12} {'off after s':>12} {'worse %':>9} {'cover %':>8}"
         )
         for policy in ordered(row.policy for row in rows if row.workload == workload):
             cells = [summary(rows, policy, workload, field) for field in FIELDS]
             out.append(
-                f"  {policy:20} {cells[0].text():>14} {cells[1].text():>16} {cells[2].text():>16}"
-                f" {_plain(cells[3], 1):>7} {_plain(cells[4], 2):>9} {_plain(cells[5], 0):>12}"
-                f" {_plain(cells[6], 0):>12} {_plain(cells[7], 3):>9} {_plain(cells[8], 0):>8}"
+                f"  {policy:20} {cells[0].text():>22} {cells[1].text():>24} {cells[2].text():>24}"
+                f" {cells[3].mean_text(1):>7} {cells[4].mean_text(2):>9} {cells[5].mean_text(0):>12}"
+                f" {cells[6].mean_text(0):>12} {cells[7].mean_text(3):>9} {cells[8].mean_text(0):>8}"
             )
     return "\n".join(out)
-
-
-def _plain(value: Figure, digits: int) -> str:
-    return "-" if value.mean is None else f"{value.mean:.{digits}f}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from specdec.cli.main import main
-from specdec.simulate import document, results
+from specdec.simulate import document, results, table
 from specdec.tuning.prior import ESTIMATED_COSTS, ESTIMATED_PROFILES, packaged
 
 FIELDS = {
@@ -88,6 +88,14 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     assert "| not judged |" in page
     assert "| seconds until a mismatched drafter is off | mismatch | at most 120 |" in page
     assert (tmp_path / "benchmark.png").exists()
+    assert not (tmp_path / "out.json.partial").exists()
+
+
+def test_a_few_seeds_are_shown_by_their_range_and_many_by_an_interval() -> None:
+    assert table.figure([1.0, None, 3.0]).text(1) == "2.0 (1.0 to 3.0)"
+    assert table.figure([2.0, 2.0]).text(1) == "2.0"
+    assert table.figure([1.0, 2.0, 3.0, 4.0, 5.0]).text(1) == "3.0 ± 2.0"
+    assert table.figure([None]).text() == "-"
 
 
 def test_the_table_names_every_policy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +114,8 @@ def test_the_table_names_every_policy(capsys: pytest.CaptureFixture[str]) -> Non
         pytest.param(["--seeds", "1,1"], "--seeds takes distinct", id="the same seed twice"),
         pytest.param(["--costs", "/nowhere.json"], "/nowhere.json: No such file", id="no such file"),
         pytest.param(["--hours", "0"], "--hours must be above zero", id="no time"),
+        pytest.param(["--hours", "long"], "--hours takes a number or NAME=NUMBER", id="no number"),
+        pytest.param(["--hours", "nights=3"], "no workload 'nights' is run", id="hours of a workload that is not run"),
         pytest.param(["--json", "/nowhere/out.json"], "its folder does not exist", id="nowhere to write"),
         pytest.param(["--workload", "steady", "--workload", "steady"], "have the same name", id="twice"),
     ],
