@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 TIE: Final = 0.0004  # log units of time per token within which the smaller K is taken
 TWO_SIDED_90: Final = 1.6449
 TRAFFIC_SD: Final = 0.003  # what traffic may do to a gain between prediction and outcome, log units
+NEARBY: Final = (1.0, 0.7, 1.4)  # batch sizes seen, and beside them, to which traffic may have moved by then
 TRAFFIC_SHARE: Final = 0.25  # the same, as a share of the gain and of its scatter over batch sizes
 UNSETTLED_SHARE: Final = 0.8
 SETTLING_SECONDS: Final = 180.0
@@ -219,16 +220,17 @@ def _contrast(
         return 0.0, 0.0, 0.0
     weight = load[used, 0] / load[used, 0].sum()
     batch = mean_batches(load[used], before.size)
-    old, new = before[batch - 1], after[batch - 1]
-    each = seen.log_tpot[old, batch - 1] - seen.log_tpot[new, batch - 1]
-    each_sd = seen.contrast_sd(old, new, batch)
+    near = np.clip(np.rint(np.outer(NEARBY, batch)), 1, before.size).astype(np.int64) - 1
+    old, new = before[near], after[near]
+    around = seen.log_tpot[old, near] - seen.log_tpot[new, near]
+    each_sd = seen.contrast_sd(old[0], new[0], batch)
     if regime is not None:
-        saved = regime.saved[new, batch - 1]
-        each, each_sd = each + saved, each_sd + regime.doubt * np.abs(saved)
-    mean = float((weight * each).sum())
+        saved = regime.saved[new, near]
+        around, each_sd = around + saved, each_sd + regime.doubt * np.abs(saved[0])
+    mean = float((weight * around[0]).sum())
     sd = float((weight * each_sd).sum())
-    scatter = float(np.sqrt((weight * (each - mean) ** 2).sum()))
-    moved = float(weight[(old != new) | (each != 0)].sum())
+    scatter = float(np.sqrt((weight * (around - mean) ** 2).sum() / len(NEARBY)))
+    moved = float(weight[((old != new) | (around != 0)).any(axis=0)].sum())
     share = UNSETTLED_SHARE if seen.unsettled else TRAFFIC_SHARE
     return mean, sd, share * (abs(mean) + scatter) + TRAFFIC_SD * moved
 
