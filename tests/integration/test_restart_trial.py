@@ -23,6 +23,7 @@ from tests.support.fleet import Fleet, eventually
 from tests.support.operator import InProcess, in_process, operator
 from tests.support.resource import resource
 from tests.support.traffic import Traffic
+from tests.support.windows import OPEN, Window, shut
 
 DAY = 86_400.0
 # Another layout than that of the packaged step times: the pods start with the K that was asked for.
@@ -87,9 +88,15 @@ FOLLOW = answer(tuning.Kind.RESTART, tuning.Reason.TRIAL_DELIVERED)
 TAKE_BACK = answer(tuning.Kind.END_TRIAL, tuning.Reason.DID_NOT_DELIVER)
 
 
+def within(window: Window) -> dict[str, Any]:
+    """The spec with restarts in `window` only."""
+    return BY_RESTART | {"tuning": {**BY_RESTART["tuning"], "disruption": {"windows": [window]}}}
+
+
 @pytest.mark.slow
-async def test_one_replica_tries_a_better_start_value_and_the_others_follow(world: World) -> None:
+async def test_in_its_window_one_replica_tries_a_better_start_value_and_the_others_follow(world: World) -> None:
     store(world, await seasoned(world))
+    world.apply("demo", **within(shut()))
     with Fleet(world.api, world.namespace, {"SEED": "1"}) as fleet:
         fleet.follow()
         _tried_under_traffic(world, fleet)
@@ -105,6 +112,10 @@ async def test_one_replica_tries_a_better_start_value_and_the_others_follow(worl
 def _tried_under_traffic(world: World, fleet: Fleet) -> None:
     with Traffic(turns(fleet), users=24, domain="hard"):
         with operator(world.kubeconfig) as first_life:
+            eventually("a better K is known", lambda: _expected_percent(world) >= 3)
+            held = world.wait_condition("demo", "Tuned", "False")
+            assert (held["reason"], deployments(world)) == ("OutsideWindow", {"demo": 3})
+            world.apply("demo", **within(OPEN))
             found = world.wait_condition("demo", "TrialInProgress", seconds=120)
             assert found["reason"] == "RestartTrial"
             eventually("one replica is taken out", lambda: deployments(world) == {"demo": 2, "demo-trial": 1})
@@ -119,6 +130,10 @@ def _tried_under_traffic(world: World, fleet: Fleet) -> None:
             fleet.follow()
             world.wait_condition("demo", "Ready")
             world.wait_condition("demo", "TrialInProgress", "False", seconds=60)
+
+
+def _expected_percent(world: World) -> int:
+    return int(world.status("demo").get("recommendation", {}).get("expectedGainPercent", 0))
 
 
 async def test_a_replica_that_does_not_serve_in_time_is_taken_back(world: World) -> None:

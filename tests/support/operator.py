@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from specdec.api.resource import SpeculativeDeployment, parse
 from specdec.controllers.loops import Again
@@ -43,9 +44,13 @@ class OperatorProcess:
         return self.metric("specdec_operator_leading") == 1.0
 
     def metrics(self, name: str) -> list[tuple[str, float]]:
-        """The samples whose name and labels begin with `name`; none before the port is open."""
+        """The samples whose name and labels begin with `name`; none before the port is open.
+
+        No others are asked for: a page of a thousand resources would cost the operator more than what is measured.
+        """
+        query = urlencode({"name[]": name.partition("{")[0]})
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics?{query}", timeout=60) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return []
@@ -75,13 +80,18 @@ class OperatorProcess:
 
 
 @contextmanager
-def operator(kubeconfig: Path, *arguments: str, leading: bool = True) -> Iterator[OperatorProcess]:
-    """A fresh operator process, by default once it leads; killed at the end if it still runs."""
+def operator(
+    kubeconfig: Path, *arguments: str, leading: bool = True, variables: Mapping[str, str] | None = None
+) -> Iterator[OperatorProcess]:
+    """A fresh operator process, by default once it leads; killed at the end if it still runs.
+
+    variables: laid over the environment.
+    """
     with tempfile.TemporaryDirectory(prefix="operator-") as folder:
         log, (health, metrics) = Path(folder) / "log", _free_ports(2)
         command = [sys.executable, "-m", "specdec.cli.main", "run", f"--kubeconfig={kubeconfig}", *arguments]
         command += [f"--health-port={health}", f"--metrics-port={metrics}"]
-        environment = {**os.environ, "PYTHONPATH": str(OPERATOR_ROOM), "PYTHONWARNINGS": "default"}
+        environment = {**os.environ, "PYTHONPATH": str(OPERATOR_ROOM), "PYTHONWARNINGS": "default", **(variables or {})}
         with log.open("wb") as output:
             process = subprocess.Popen(command, stderr=output, stdout=output, env=environment)
         running = OperatorProcess(process, log, health, metrics)
