@@ -1,7 +1,7 @@
 """Everything that talks to the API server.
 
-The client's package runs, at its import, a synchronous flavour of some 200 modules that nobody here calls. Entering
-the package without running it leaves them out: 7 MiB less for each process.
+The client's packages run, at their import, a synchronous flavour of some 200 modules and a dynamic client, which nobody
+here calls. Entering the packages without running them leaves those out: 8 MiB less for each process.
 """
 
 from __future__ import annotations
@@ -17,3 +17,4 @@ def _enter_unrun(package: str) -> None:
 
 
 _enter_unrun("kubernetes")
+_enter_unrun("kubernetes.aio")
