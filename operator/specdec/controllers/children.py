@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -20,6 +21,7 @@ from specdec.kube.client import KubeClient
 from specdec.kube.kinds import (
     BY_NAME,
     CONFIG_MAP,
+    DEPLOYMENT,
     POD_MONITOR,
     SECRET,
     SERVICE_ACCOUNT,
@@ -52,12 +54,13 @@ class Children:
     _settled: dict[Name, dict[Reference, tuple[str, str]]] = field(default_factory=dict)
 
     async def write(self, found: Difference) -> tuple[Refusal, ...]:
-        """Apply and prune; what is refused does not keep the others from being written."""
-        outcomes = [
-            await self._tried(write.manifest.body, _digest(write.manifest.body), partial(self._write, write))
-            for write in found.writes
-            if not self._stands(write)
-        ]
+        """Apply and prune; what is refused does not keep the others from being written.
+
+        What a pod mounts or runs as exists before the pod's Deployment; the order of the others is of no account.
+        """
+        writes = [write for write in found.writes if not self._stands(write)]
+        outcomes = await _together(self._try_to_write(write) for write in writes if not _runs_pods(write))
+        outcomes += [await self._try_to_write(write) for write in writes if _runs_pods(write)]
         outcomes += [await self._tried(body, "removal", partial(self._prune, body)) for body in found.prune]
         return tuple(refusal for refusal in outcomes if refusal is not None)
 
@@ -69,6 +72,10 @@ class Children:
     def forget(self, owner: Name) -> None:
         self._settled.pop(owner, None)
         self.retries.forget(owner)
+
+    async def _try_to_write(self, write: Write) -> Refusal | None:
+        body = write.manifest.body
+        return await self._tried(body, _digest(body), partial(self._write, write))
 
     async def _tried(self, body: Json, attempt: str, act: Callable[[], Awaitable[Refusal | None]]) -> Refusal | None:
         owner, ref = _owner(body), reference(body)
@@ -108,7 +115,7 @@ class Children:
         body = write.manifest.body
         if write.live is not None:
             return await self.client.apply(body)
-        if kind_of(body) in JOINABLE and await self._is_anothers(body):
+        if kind_of(body) in JOINABLE and not write.vacant and await self._is_anothers(body):
             return None
         try:
             return await self.client.apply(body, force=False)
@@ -142,6 +149,20 @@ class Children:
             return False
         answered = (_digest(write.manifest.body), _state(write.live))
         return self._settled.get(_owner(write.manifest.body), {}).get(write.manifest.reference) == answered
+
+
+async def _together(acts: Iterable[Coroutine[Any, Any, Refusal | None]]) -> list[Refusal | None]:
+    """Their results in order. The first to raise ends the others, and what it raised is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(act) for act in acts]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _runs_pods(write: Write) -> bool:
+    return write.manifest.kind == DEPLOYMENT.name
 
 
 def _digest(body: Json) -> str:

@@ -21,11 +21,15 @@ Check = Callable[[Json, Json], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One child to apply. why: for the log. live: the child as seen, None where it is missing."""
+    """One child to apply. why: for the log. live: the child as seen, None where it is missing.
+
+    vacant: the server has just said that nothing has its name.
+    """
 
     manifest: Manifest
     why: str
     live: Json | None = None
+    vacant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ CHECKS: Final[tuple[Check, ...]] = (_rendered_differently, _changed_by_others)
 
 def unmet(wanted: Any, live: Any, path: str = "") -> str | None:
     """Path of the first thing in `wanted` that `live` does not have; what others added beside it does not count."""
+    if wanted == live:
+        return None
     if isinstance(wanted, dict) and isinstance(live, dict):
         return _first(unmet(value, live.get(key), f"{path}.{key}") for key, value in wanted.items())
     if isinstance(wanted, list) and isinstance(live, list):
         return _unmet_items(wanted, live, path)
     # The server drops what says nothing: an empty struct or string, a false, a zero.
-    same = wanted == live or (live is None and not wanted) or _same_amount(path, wanted, live)
+    same = (live is None and not wanted) or _same_amount(path, wanted, live)
     return None if same else path
 
 

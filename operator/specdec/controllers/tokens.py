@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from specdec.api import names
-from specdec.api.manifest import Reference
+from specdec.api.manifest import Json, Reference
 from specdec.api.resource import SpeculativeDeployment
 from specdec.controllers.children import Children
 from specdec.controllers.difference import Difference, Write
@@ -55,28 +55,34 @@ class Tokens:
     async def _look(self, resource: SpeculativeDeployment, standing: Standing) -> tuple[Refusal, ...]:
         name = names.control_secret(resource.name)
         try:
-            standing.token = await self._read(resource.namespace, name, names.CONTROL_TOKEN_KEY)
-            if standing.token is None and (refused := await self._make(resource, standing)):
+            data = await self._data(resource.namespace, name)
+            standing.token = _text(data, names.CONTROL_TOKEN_KEY)
+            if standing.token is None and (refused := await self._make(resource, standing, vacant=data is None)):
                 return refused
             if key := resource.spec.engine.api_key_secret_ref:
                 name = key.name
-                standing.api_key = await self._read(resource.namespace, key.name, key.key)
+                standing.api_key = _text(await self._data(resource.namespace, key.name), key.key)
         except errors.Forbidden as error:
             return (refusal(Reference(SECRET.api_version, SECRET.name, resource.namespace, name), error),)
         return ()
 
-    async def _make(self, resource: SpeculativeDeployment, standing: Standing) -> tuple[Refusal, ...]:
+    async def _make(self, resource: SpeculativeDeployment, standing: Standing, *, vacant: bool) -> tuple[Refusal, ...]:
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        refused = await self.children.write(Difference((Write(control_secret(resource, token), "missing"),), ()))
+        write = Write(control_secret(resource, token), "missing", vacant=vacant)
+        refused = await self.children.write(Difference((write,), ()))
         standing.token = None if refused else token
         return refused
 
-    async def _read(self, namespace: str, name: str, key: str) -> str | None:
+    async def _data(self, namespace: str, name: str) -> Json | None:
+        """What a Secret holds, None where there is no such Secret."""
         try:
-            data = (await self.client.get(SECRET, Name(namespace, name))).get("data") or {}
+            return (await self.client.get(SECRET, Name(namespace, name))).get("data") or {}
         except errors.NotFound:
             return None
-        try:
-            return base64.b64decode(data[key], validate=True).decode() or None
-        except (KeyError, binascii.Error, UnicodeDecodeError):
-            return None
+
+
+def _text(data: Json | None, key: str) -> str | None:
+    try:
+        return base64.b64decode((data or {})[key], validate=True).decode() or None
+    except (KeyError, binascii.Error, UnicodeDecodeError):
+        return None

@@ -24,7 +24,7 @@ from specdec.desired.template import pod_template
 def manifests(resource: SpeculativeDeployment, accepted: AcceptedDecision) -> tuple[Manifest, ...]:
     """Every child that is rendered; the control Secret and the checkpoint are made by `kept`.
 
-    The order is the order to apply them in. Apply only once `pin` has been stored.
+    What pods mount or run as comes before their Deployments. Apply only once `pin` has been stored.
     """
     beside = (
         service_account(resource),

@@ -53,7 +53,7 @@ POD_MONITOR: Final = Kind("PodMonitor", "monitoring.coreos.com", "v1", "podmonit
 EVENT: Final = Kind("Event", "", "v1", "events")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
-# The order is the order of writing: what a pod mounts or runs as exists before the pod's Deployment.
+# What a pod mounts or runs as comes before the pod's Deployment.
 CHILDREN: Final = (
     SERVICE_ACCOUNT,
     SECRET,

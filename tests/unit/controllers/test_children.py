@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
+from specdec.api.decision import AcceptedDecision
 from specdec.api.manifest import Json
 from specdec.controllers.children import Children
 from specdec.controllers.difference import Difference, Write
 from specdec.controllers.retries import LONGEST_PAUSE_SECONDS, Retries
-from specdec.desired import checkpoint
+from specdec.desired import checkpoint, manifests
 from specdec.kube.cache import Cache
-from specdec.kube.errors import KubeError, NotFound, Rejected
+from specdec.kube.errors import KubeError, NotFound, NotLeading, Rejected
 from specdec.kube.kinds import Name
 from specdec.observed import Refusal
 from tests.support.clock import in_no_time
@@ -117,5 +120,44 @@ def test_of_what_is_as_it_was_asked_for_nothing_is_remembered() -> None:
         tried = children(Server())
         await tried.write(write())
         assert not tried._settled
+
+    in_no_time(main())
+
+
+class Slow(Server):
+    """Answers after a second, in which others may ask; notes the kinds in the order of asking."""
+
+    def __init__(self, error: KubeError | None = None) -> None:
+        super().__init__(error)
+        self.kinds: list[str] = []
+
+    async def apply(self, body: Json, **_: Any) -> Json:
+        self.kinds.append(body["kind"])
+        await asyncio.sleep(1)
+        return await super().apply(body)
+
+
+def all_children() -> Difference:
+    wanted = manifests(resource(), AcceptedDecision(revision=1, switching="Live", start_k=7))
+    return Difference(tuple(Write(manifest, "missing") for manifest in reversed(wanted)), ())
+
+
+def test_what_pods_need_is_written_at_once_and_before_the_pods() -> None:
+    async def main() -> None:
+        server = Slow()
+        await children(server).write(all_children())
+        assert server.kinds[-1] == "Deployment"
+        assert len(server.kinds) > 4
+        assert server.asked == [1.0] * (len(server.kinds) - 1) + [2.0]
+
+    in_no_time(main())
+
+
+def test_a_write_that_cannot_be_made_ends_the_pass_and_the_others() -> None:
+    async def main() -> None:
+        server = Slow(NotLeading("another replica leads"))
+        with pytest.raises(NotLeading):
+            await children(server).write(all_children())
+        assert "Deployment" not in server.kinds
 
     in_no_time(main())
