@@ -72,8 +72,9 @@ def lines(results: Sequence[PhaseResult]) -> Iterator[str]:
     yield "# Auto against every constant K, on a real engine"
     yield ""
     yield (
-        "Real vLLM on one CPU thread, a random 70 M Qwen3 with a 12 M DFlash drafter, synthetic acceptance, in a pod "
-        "of a real cluster. Load and acceptance change between phases (acceptance/requests at a time); nobody is told. "
+        "Real vLLM on one CPU thread in float32, a random 70 M Qwen3 with a 12 M DFlash drafter, synthetic "
+        "acceptance, in a pod of a real cluster. Load and acceptance change between phases (acceptance/requests at a "
+        "time); nobody is told. "
         "In each round Auto has a fresh engine and an operator that knows nothing of it, may choose among 1 to 7, and "
         "its prior is that of another machine. The constants take turns on another fresh engine within each phase, set "
         "by the operator (`spec.tuning.min` = `max`), in alternating order, so that a slow minute of the machine hits "
