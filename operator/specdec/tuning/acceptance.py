@@ -83,15 +83,14 @@ def from_profile(cumulative: tuple[float, ...], drafts: float) -> AcceptanceMemo
     return AcceptanceMemory(none, none, none, hazards, drafts)
 
 
-def learn(memory: AcceptanceMemory, interval: Interval) -> AcceptanceMemory:
-    """`memory` after `interval`."""
-    seen = np.stack(trials_and_acceptances(interval))
+def learn(memory: AcceptanceMemory, seen: Floats, drafts: float) -> AcceptanceMemory:
+    """`memory` after the `evidence` of an interval with that many drafts."""
     return replace(
         memory,
         swift=memory.swift + seen,
         fast=memory.fast + seen,
         slow=memory.slow + seen,
-        seen_drafts=memory.seen_drafts + float(interval.totals[DRAFTS]),
+        seen_drafts=memory.seen_drafts + drafts,
     )
 
 
@@ -141,19 +140,19 @@ def patient(memory: AcceptanceMemory) -> AcceptanceMemory:
     return replace(memory, fast=memory.slow)
 
 
-def trials_and_acceptances(interval: Interval) -> tuple[Floats, Floats, Floats]:
-    """Shape (POSITIONS,) each: see AcceptanceMemory. From stock counters, K in force is draft tokens over drafts."""
-    trials, accepted, before = interval.totals[SCALARS:].reshape(3, POSITIONS)
+def evidence(interval: Interval) -> Floats:
+    """Shape (3, POSITIONS): see AcceptanceMemory. From stock counters, K in force is draft tokens over drafts."""
+    counts = interval.totals[SCALARS:].reshape(3, POSITIONS)
     if interval.exact:
-        return trials, accepted, before
-    drafts = interval.totals[DRAFTS]
+        return counts
+    drafts, accepted = interval.totals[DRAFTS], counts[1]
     if drafts <= 0:
-        return trials * 0.0, trials * 0.0, trials * 0.0
-    verified_share = np.clip(interval.totals[DRAFT_TOKENS] / drafts - np.arange(POSITIONS), 0.0, 1.0)
-    whole = verified_share > 0.999  # a position that only some drafts verified cannot be told from a rejected one
+        return np.zeros_like(counts)
+    # a position that only some drafts verified cannot be told from a rejected one
+    whole = interval.totals[DRAFT_TOKENS] / drafts - np.arange(POSITIONS) > 0.999
     reached = np.concatenate(([drafts], accepted[:-1]))
     before = np.concatenate(([drafts], reached[:-1]))
-    return np.where(whole, reached, 0.0), np.where(whole, accepted, 0.0), np.where(whole, before, 0.0)
+    return np.where(whole, (reached, accepted, before), 0.0)
 
 
 def estimate(memory: AcceptanceMemory, positions: int, k_in_force: float) -> AcceptanceEstimate:

@@ -170,17 +170,29 @@ def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: 
     edges = np.concatenate(([0], np.round(seen.grid.nodes).astype(int)))
     summed = np.concatenate((np.zeros((ks, 1)), np.cumsum(np.where(inside, cost, FORBIDDEN) * weight, axis=1)), axis=1)
     stretch = np.diff(summed[:, edges], axis=1)
-    rise, change = np.arange(ks)[:, None] < np.arange(ks), ~np.eye(ks, dtype=bool)  # (from, to)
     price = np.where(_among_most(load, edges[1:-1]), MIXED_PRICE, TIER_PRICE)
-    best, origin = stretch[:, 0], []
-    for column, tier in zip(stretch.T[1:], price, strict=True):
-        through = best[:, None] + np.where(rise, FORBIDDEN, tier * change)
-        origin.append(through.argmin(axis=0))
-        best = through.min(axis=0) + column
-    path = [int(best.argmin())]
+    best, *columns = stretch.T.tolist()
+    origin = []
+    for column, tier in zip(columns, price.tolist(), strict=True):
+        came, through = _stepped(best, tier)
+        origin.append(came)
+        best = [a + b for a, b in zip(through, column, strict=True)]
+    path = [best.index(min(best))]
     for came in reversed(origin):
-        path.append(int(came[path[-1]]))
+        path.append(came[path[-1]])
     return np.repeat(path[::-1], np.diff(edges))
+
+
+def _stepped(best: list[float], tier: float) -> tuple[list[int], list[float]]:
+    """From which K each K is reached at least cost, and that cost: to stay is free, to come from a larger K `tier`."""
+    came, through = list(range(len(best))), list(best)
+    larger = len(best) - 1
+    for k in reversed(range(larger)):
+        if best[larger] + tier < best[k]:
+            came[k], through[k] = larger, best[larger] + tier
+        if best[k] <= best[larger]:
+            larger = k
+    return came, through
 
 
 def rivals(seen: Outlook, in_force: Ints, rows: Ints) -> Ints:
@@ -254,12 +266,12 @@ def mean_batches(load: Floats, size: int) -> Ints:
 def _in_use(load: Floats, size: int) -> NDArray[np.bool_]:
     """Shape (B,): batch sizes in buckets that hold a share of the request time worth naming."""
     busy = load[:, 0] > BUSY_SHARE * max(float(load[:, 0].sum()), 1e-12)
-    out: NDArray[np.bool_] = busy[_bucket_of(size)]
+    out: NDArray[np.bool_] = busy[bucket_of(size)]
     return out
 
 
 @lru_cache(maxsize=64)
-def _bucket_of(size: int) -> Ints:
+def bucket_of(size: int) -> Ints:
     """Shape (B,): the bucket of each batch size."""
     return np.searchsorted(BATCH_BUCKET_ENDS, np.arange(1, size + 1))
 
@@ -311,7 +323,7 @@ def weight_by_batch(load: Floats, max_batch: int) -> Floats:
 
     ANYWHERE_SHARE of it is spread over all batch sizes, alike on a logarithmic scale: traffic may move.
     """
-    bucket, batch = _bucket_of(max_batch), np.arange(1.0, max_batch + 1)
+    bucket, batch = bucket_of(max_batch), np.arange(1.0, max_batch + 1)
     share = load[:, 0] / max(float(load[:, 0].sum()), 1e-12)
     within = share[bucket] / np.bincount(bucket, minlength=share.size)[bucket]
     anywhere = 1.0 / batch / (1.0 / batch).sum()

@@ -99,8 +99,9 @@ def begun(state: State, decision: Decision, back_to: Schedule, now: float) -> St
     size = state.grid.batches.size
     tried = {tag: at for tag, at in state.tried.items() if now - at < AGAIN_AFTER_SECONDS}
     before, after = candidates.table_of(back_to, size), candidates.table_of(decision.schedule, size)
-    for batch in np.flatnonzero(before != after) + 1:
-        tried[_tag(int(after[batch - 1]), int(np.searchsorted(BATCH_BUCKET_ENDS, batch)))] = now
+    moved = np.flatnonzero(before != after)
+    buckets = candidates.bucket_of(size)[moved]
+    tried |= {_tag(k, bucket): now for k, bucket in zip(after[moved].tolist(), buckets.tolist(), strict=True)}
     until = now + (decision.trial_seconds or TRIAL_SECONDS)
     return replace(state, trial=Trial(until, back_to), tried=tried, tried_at=now)
 

@@ -73,8 +73,8 @@ def observe(
             suspect += not _tokens_add_up(interval)
     state = _forget(state, pods, suspect, now, window_seconds)
     remembered = state.acceptance
-    for interval in merged(list(intervals.values())):
-        state = _learn(state, interval)
+    if intervals:
+        state = _learn(state, merged(list(intervals.values())))
     watched = acceptance.watch_for_drift(state.acceptance, remembered) if intervals else state.acceptance
     if watched is not state.acceptance:
         state = replace(state, acceptance=watched)
@@ -109,24 +109,29 @@ def _learn_costs(state: State, intervals: Mapping[str, Interval], now: float) ->
     return replace(state, belief=belief, fitted_at=now, surface=surface.posterior(belief, state.grid))
 
 
-def _learn(state: State, interval: Interval) -> State:
-    rows = _cost_rows(interval, state.start_k)
+def _learn(state: State, intervals: Iterable[Interval]) -> State:
     tried, load, day_load = state.tried_steps.copy(), state.load.tolist(), state.day_load.tolist()
-    for k, bucket, steps, seconds, requests in rows:
-        tried[k, bucket] += steps
-        weight = seconds * requests / steps
-        for memory in (load[bucket], day_load[bucket]):
-            memory[0] += weight
-            memory[1] += weight * requests / steps
-    trials, accepted, _ = acceptance.trials_and_acceptances(interval)
+    memory, position1, recent = state.acceptance, state.position1, state.recent
+    for interval in intervals:
+        rows = _cost_rows(interval, state.start_k)
+        for k, bucket, steps, seconds, requests in rows:
+            tried[k, bucket] += steps
+            weight = seconds * requests / steps
+            for buckets in (load, day_load):
+                buckets[bucket][0] += weight
+                buckets[bucket][1] += weight * requests / steps
+        seen = acceptance.evidence(interval)
+        memory = acceptance.learn(memory, seen, float(interval.totals[DRAFTS]))
+        position1 = position1 + seen[:2, 0]
+        recent = _recent(recent, interval, rows)
     return replace(
         state,
         tried_steps=tried,
         load=np.array(load),
         day_load=np.array(day_load),
-        acceptance=acceptance.learn(state.acceptance, interval),
-        position1=state.position1 + np.array((trials[0], accepted[0])),
-        recent=_recent(state.recent, interval, rows),
+        acceptance=memory,
+        position1=position1,
+        recent=recent,
     )
 
 

@@ -123,13 +123,14 @@ def ignorant(on: Grid) -> Filter:
 def elapse(belief: Filter, seconds: float) -> Filter:
     """`belief` after `seconds` in which levels wander and engines change slowly."""
     keep = np.exp(-seconds / LEVEL_SECONDS)
-    scale = np.ones(belief.mean.size)
-    scale[-PODS:] = keep
-    added = np.full(belief.mean.size, DRIFT_PER_DAY * seconds / 86_400.0)
-    added[-PODS:] = LEVEL_SD**2 * (1 - keep**2)
-    covariance = belief.covariance * scale[:, None] * scale
-    covariance.flat[:: belief.mean.size + 1] += added
-    return replace(belief, mean=belief.mean * scale, covariance=covariance)
+    mean, covariance = belief.mean.copy(), belief.covariance.copy()
+    mean[-PODS:] *= keep
+    covariance[-PODS:] *= keep
+    covariance[:, -PODS:] *= keep
+    variance = covariance.reshape(-1)[:: mean.size + 1]
+    variance[:-PODS] += DRIFT_PER_DAY * seconds / 86_400.0
+    variance[-PODS:] += LEVEL_SD**2 * (1 - keep**2)
+    return replace(belief, mean=mean, covariance=covariance)
 
 
 def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
@@ -169,8 +170,7 @@ def _log_prior(on: Grid, k: Floats, batch: Floats) -> Floats:
     low_k = np.minimum(k.astype(np.int64), ks - 2)
     low = np.minimum(np.maximum(batch.astype(np.int64), 1), batches - 1) - 1
     part_k, part = k - low_k, np.minimum(batch - 1.0 - low, 1.0)
-    here, above = (
-        on.log_prior_ms[row, low] * (1.0 - part) + on.log_prior_ms[row, low + 1] * part for row in (low_k, low_k + 1)
-    )
+    rows = low_k + np.arange(2)[:, None]
+    here, above = on.log_prior_ms[rows, low] * (1.0 - part) + on.log_prior_ms[rows, low + 1] * part
     out: Floats = here + part_k * (above - here)
     return out
