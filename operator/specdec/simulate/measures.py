@@ -21,9 +21,10 @@ HORIZON_SECONDS: Final = 600.0  # over which a predicted gain is held against th
 
 
 class Measures:
-    """Sums over replicas, by policy and seed.
+    """Sums, added up over the replicas of a fleet only when they are asked for.
 
-    request_seconds, tokens: shape (windows, policies, seeds). within: (policies, seeds), tokens inside the targets.
+    request_seconds, tokens: shape (windows, policies, seeds x replicas). within, delivered: shape (policies, seeds x
+    replicas), tokens inside the targets and all.
     excess, weight: shape (ticks, policies, seeds): log time per token above the oracle at the same batch, and requests.
     """
 
@@ -31,25 +32,25 @@ class Measures:
         seconds = world.workload.seconds
         self.world, self.seeds, self.tick_seconds = world, seeds, tick_seconds
         windows, ticks = int(np.ceil(seconds / WINDOW_SECONDS)), int(np.ceil(seconds / tick_seconds)) + 1
-        self.request_seconds = np.zeros((windows, policies, seeds))
-        self.tokens = np.zeros((windows, policies, seeds))
-        self.within = np.zeros((policies, seeds))
-        self.delivered = np.zeros((policies, seeds))
+        lanes = (policies, seeds * world.workload.replicas)
+        self.request_seconds, self.tokens = np.zeros((windows, *lanes)), np.zeros((windows, *lanes))
+        self.within, self.delivered = np.zeros(lanes), np.zeros(lanes)
         self.excess = np.zeros((ticks, policies, seeds), dtype=np.float32)
         self.weight = np.zeros((ticks, policies, seeds), dtype=np.float32)
 
     def add(self, done: Advanced, waiting: Floats, at: float, seconds: float, length: Floats) -> None:
         """Count one advance. length: shape (K + 1,), the mix's tokens per step. waiting: requests in line."""
         window = min(int(at / WINDOW_SECONDS), self.tokens.shape[0] - 1)
-        self.request_seconds[window] += self._fleets(done.requests) * seconds
-        self.tokens[window] += self._fleets(done.tokens)
-        delivered = done.requests * done.steps * length[done.k]
-        tpot = done.step_seconds / length[done.k] * (seconds / np.maximum(seconds - done.prefill, 1e-9))
-        workload = self.world.workload
-        first = waiting / np.maximum(done.arrived / seconds, 1e-9)
-        good = (tpot * 1000 <= workload.slo_tpot_ms) & ((waiting <= 0) | (first <= workload.slo_ttft_seconds))
-        self.within += self._fleets(delivered * good)
-        self.delivered += self._fleets(delivered)
+        self.request_seconds[window] += done.requests * seconds
+        self.tokens[window] += done.tokens
+        each, workload = length[done.k], self.world.workload
+        delivered = done.requests * done.steps * each
+        tpot = done.step_seconds / each * (seconds / np.maximum(seconds - done.prefill, 1e-9))
+        good = tpot * 1000 <= workload.slo_tpot_ms
+        if waiting.any():
+            good &= waiting / np.maximum(done.arrived / seconds, 1e-9) <= workload.slo_ttft_seconds
+        self.within += delivered * good
+        self.delivered += delivered
 
     def tick(self, done: Advanced, at: float, cost: Floats, best: Ints) -> None:
         """How far above the oracle's time per token each policy runs, at its own batch. cost: (K + 1, B + 1)."""
@@ -60,23 +61,23 @@ class Measures:
         self.weight[row] = weight
 
     def _fleets(self, lanes: Floats) -> Floats:
-        out: Floats = lanes.reshape(lanes.shape[0], self.seeds, -1).sum(axis=2)
+        out: Floats = lanes.reshape(*lanes.shape[:-1], self.seeds, -1).sum(axis=-1)
         return out
 
     def tpot_ms(self) -> Floats:
         """Shape (policies, seeds): request time over tokens, the token-weighted mean time per output token."""
-        out: Floats = 1000.0 * self.request_seconds.sum(axis=0) / self.tokens.sum(axis=0)
+        out: Floats = 1000.0 * self._fleets(self.request_seconds.sum(axis=0)) / self._fleets(self.tokens.sum(axis=0))
         return out
 
     def slo_percent(self) -> Floats:
         """Shape (policies, seeds): share of tokens delivered inside the workload's latency targets."""
-        out: Floats = 100.0 * self.within / np.maximum(self.delivered, 1e-9)
+        out: Floats = 100.0 * self._fleets(self.within) / np.maximum(self._fleets(self.delivered), 1e-9)
         return out
 
     def windows_worse_percent(self, policy: int, untuned: int) -> Floats:
         """Shape (seeds,): share of five-minute windows more than 1 % worse than the untuned twin."""
-        ours, theirs = self.request_seconds[:, policy], self.request_seconds[:, untuned]
-        busy = self.tokens[:, untuned] > 0
+        ours, theirs = (self._fleets(self.request_seconds[:, p]) for p in (policy, untuned))
+        busy = self._fleets(self.tokens[:, untuned]) > 0
         worse = busy & (ours > WORSE * theirs)
         out: Floats = 100.0 * worse.sum(axis=0) / np.maximum(busy.sum(axis=0), 1)
         return out
