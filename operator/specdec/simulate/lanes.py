@@ -83,10 +83,12 @@ class Lanes:
         self._ring = np.zeros((self.count, BINS))
         self._flat = self._ring.reshape(-1)
         self._row = np.arange(self.count).reshape(self.shape)
+        self._place = self._row * BINS  # in the flat ring
         self._slower = np.tile(np.asarray(world.workload.slower), seeds)
         self._seconds = world.seconds.ravel()
         self._reference = world.length.mean(axis=1)
-        self._scale = self._reference[:, None] / world.length  # (K + 1, classes)
+        self._scale = np.ascontiguousarray(self._reference[:, None] / world.length)  # (K + 1, classes)
+        self._overshoot = np.ascontiguousarray(world.overshoot)
 
     def advance(self, block: Block, i: int, noise: Floats) -> Advanced:
         """Move every lane by `dt`, with step `i` of `block` arriving.
@@ -101,10 +103,10 @@ class Lanes:
         rows = block.rows(i)
         if rows.stop > rows.start:
             lane = block.lane[rows]
-            clock = self.clock[:, lane]
-            work = block.length[rows] + self.world.overshoot[k[:, lane], block.kind[rows]]
-            target = block.late[rows] * moved[:, lane] + work * self._scale[k[:, lane], block.kind[rows]]
-            self._insert(self._row[:, lane], clock, target, block.rounding[rows])
+            at = k[:, lane] * self._scale.shape[1] + block.kind[rows]
+            work = block.length[rows] + self._overshoot.take(at)
+            target = block.late[rows] * moved[:, lane] + work * self._scale.take(at)
+            self._insert(self._place[:, lane], self.clock[:, lane], target, block.rounding[rows])
         requests = self._settle(moved, arrived, block.presence[i])
         return Advanced(k, size, seconds, steps, prefill, requests, self._nothing + tokens, self._nothing + arrived)
 
@@ -126,19 +128,20 @@ class Lanes:
         steps = (self.dt - used) / seconds
         return k, size, seconds, steps, used, self._reference[k] * steps
 
-    def _insert(self, row: Ints, clock: Floats, target: Floats, rounding: Floats) -> None:
+    def _insert(self, place: Ints, clock: Floats, target: Floats, rounding: Floats) -> None:
         bins = np.floor((clock + target) / BIN_TOKENS + rounding)
         bins = np.maximum(bins, np.floor(clock / BIN_TOKENS) + 1.0).astype(np.int64)
-        np.add.at(self._flat, (row * BINS + (bins & (BINS - 1))).ravel(), 1.0)
+        np.add.at(self._flat, (place + (bins & (BINS - 1))).ravel(), 1.0)
 
     def _settle(self, moved: Floats, arrived: Floats, presence: Floats) -> Floats:
         """Let the clocks move by `moved`; the mean number of requests present meanwhile."""
         base = np.floor(self.clock / BIN_TOKENS)
         passed = np.floor((self.clock + moved) / BIN_TOKENS) - base
-        ahead = np.arange(1.0, passed.max() + 1.0)[:, None, None]  # (bins, policies, seeds x replicas)
-        at = self._row * BINS + ((base + ahead).astype(np.int64) & (BINS - 1))
-        out = self._flat[at] * (ahead <= passed)
-        self._flat[at] -= out
+        ahead = np.arange(1, int(passed.max()) + 1)[:, None, None]  # (bins, policies, seeds x replicas)
+        at = self._place + ((base.astype(np.int64) + ahead) & (BINS - 1))
+        due = self._flat.take(at)
+        out = due * (ahead <= passed)
+        self._flat[at] = due - out
         left = out.sum(axis=0)
         # each left when the clock came to the end of its bin; what was then still to come, it missed
         missed = left * (self.clock + moved - base * BIN_TOKENS) - (out * ahead).sum(axis=0) * BIN_TOKENS
@@ -157,9 +160,9 @@ class Lanes:
         k, size, seconds, steps, prefill, moved = self._run(arrived, self._sum(incoming, incoming.prefill), noise)
         lane = incoming.lane
         at = k.ravel()[lane], incoming.kind
-        clock, work = self.clock.ravel()[lane], incoming.tokens + self.world.overshoot[at]
+        clock, work = self.clock.ravel()[lane], incoming.tokens + self._overshoot[at]
         target = incoming.late * moved.ravel()[lane] + work * self._scale[at]
-        self._insert(lane, clock, target, incoming.rounding)
+        self._insert(lane * BINS, clock, target, incoming.rounding)
         requests = self._settle(moved, arrived, self._sum(incoming, 1.0 - incoming.late))
         tokens = self._sum(incoming, incoming.tokens)
         return Advanced(k, size, seconds, steps, prefill, requests, tokens, arrived)
