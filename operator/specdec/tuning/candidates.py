@@ -145,16 +145,34 @@ def table_of(schedule: Schedule, max_batch: int) -> Ints:
 def better_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: Floats, doubt: Doubt) -> Ints:
     """The table in force, changed where another K is better by `doubt`: less where requests are, more where none is.
 
-    A K outside the limits is always changed.
+    A K outside the limits is always changed. K does not rise beyond the batch sizes in use, nor fall below them, unless
+    that is as sure.
     """
     best = best_table(seen, inside)
+    busy = _in_use(load, best.size)
     at = np.flatnonzero(best != in_force)
     new, old = best[at], in_force[at]
     difference = seen.log_tpot[old, at] - seen.log_tpot[new, at]
-    bar = np.where(_in_use(load, best.size)[at], doubt.where_busy, doubt.elsewhere)
+    bar = np.where(busy[at], doubt.where_busy, doubt.elsewhere)
     keep = inside[old, at] & (difference < bar * seen.contrast_sd(old, new, at + 1) + doubt.margin)
     best[at] = np.where(keep, old, new)
-    return best
+    return _levelled(seen, inside, best, busy, doubt)
+
+
+def _levelled(seen: Outlook, inside: NDArray[np.bool_], table: Ints, busy: NDArray[np.bool_], doubt: Doubt) -> Ints:
+    """`table`, where no request is as physics has it, K falling with the batch, unless the contrary is known."""
+    used = np.flatnonzero(busy)
+    if not used.size:
+        return table
+    falling = table.copy()
+    falling[: used[0]] = np.maximum(table[: used[0]], table[used[0]])
+    falling[used[-1] + 1 :] = np.minimum(table[used[-1] + 1 :], table[used[-1]])
+    at = np.flatnonzero(falling != table)
+    level, own = falling[at], table[at]
+    lost = seen.log_tpot[level, at] - seen.log_tpot[own, at]
+    known = lost > doubt.elsewhere * seen.contrast_sd(level, own, at + 1) + doubt.margin
+    falling[at] = np.where(known | ~inside[level, at], own, level)
+    return falling
 
 
 def plain_table(seen: Outlook, inside: NDArray[np.bool_], in_force: Ints, load: Floats, margin: float) -> Ints:

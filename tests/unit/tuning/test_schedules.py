@@ -26,6 +26,7 @@ from specdec.tuning import (
     Switching,
     Verdict,
     acted,
+    candidates,
     estimated_costs,
     estimated_prior,
     explain,
@@ -34,6 +35,8 @@ from specdec.tuning import (
     recommend,
     summarise,
 )
+from specdec.tuning.candidates import Doubt
+from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from tests.support.engines import BROKEN, CHAT, CODE, HARD, START, fleet, scaled
 
 BATCHES = (8, 32, 64, 120)
@@ -317,6 +320,21 @@ def test_observing_nothing_teaches_nothing() -> None:
     running.run(120, 60)
     later = observe(running.state, [], running.now + 5)
     assert later.acceptance.seen_drafts == running.state.acceptance.seen_drafts
+
+
+def test_without_evidence_k_does_not_rise_beyond_the_batch_sizes_in_use_nor_fall_below_them() -> None:
+    state = fleet(profile=HARD).state
+    load = np.zeros_like(state.load)
+    load[np.searchsorted(BATCH_BUCKET_ENDS, 60)] = (1.0, 60.0)
+    seen = candidates.outlook(state)
+    unknown = replace(seen.surface, covariance=seen.surface.covariance + np.eye(8, dtype=np.float32))
+    inside = candidates.allowed(Limits(), 7, state.grid)
+    for before in (7, 1):
+        in_force, doubt = np.full(256, before), Doubt(where_busy=0.0, elsewhere=1.28, margin=0.001)
+        table = candidates.better_table(replace(seen, surface=unknown), inside, in_force, load, doubt)
+        assert 1 < table[59] < 7
+        assert table[64:].max() <= table[63], "the bucket in use ends at 64"
+        assert table[:48].min() >= table[48]
 
 
 def test_a_borrowed_prior_costs_little() -> None:
