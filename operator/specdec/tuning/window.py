@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import accumulate, chain, pairwise
 from operator import attrgetter
 from typing import Final
@@ -32,6 +33,7 @@ LARGEST: Final = 1e18  # beyond which a figure is no count
 # Columns of `Snapshot.totals` before the per-position trials and successes.
 DRAFTS, DRAFT_TOKENS, GENERATED, STEPS, ITL_SUM, ITL_COUNT, PROMPT = range(7)
 MIXED_STEPS, MIXED_SECONDS, MIXED_PREFILL, EXPECTED_TOKENS, CELL_TOKENS = range(7, 12)
+EXACT_ONLY: Final = (MIXED_STEPS, MIXED_SECONDS, MIXED_PREFILL, EXPECTED_TOKENS, CELL_TOKENS)
 SCALARS: Final = 12
 ACCEPTED: Final = slice(SCALARS + POSITIONS, SCALARS + 2 * POSITIONS)  # of the totals, by position
 LATENCIES: Final = ("time_per_output_token", "time_to_first_token", "inter_token_latency")
@@ -101,7 +103,7 @@ def snapshots(samples: Sequence[Sample]) -> list[Snapshot | None]:
         _stock_totals(row, sample.stock)
     suspect = _unusable(totals, flat, accepted, layout)
     if flat.size:
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore") if suspect.any() else nullcontext():
             _cell_totals(totals, flat, accepted, layout)
     kept = flat[layout.order[:, None], KEPT]
     return [
@@ -230,8 +232,10 @@ def _stock_totals(totals: Floats, stock: StockCounters) -> None:
 
 
 def _unusable(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout) -> NDArray[np.bool_]:
-    """Shape (pages,): whether a figure of the page is no count. A NaN fails both comparisons."""
+    """Shape (pages,): whether a figure of the page is no count. A NaN fails every comparison."""
     out = np.zeros(len(totals) + 1, dtype=bool)
+    if all(x.min(initial=0.0) >= 0.0 and x.max(initial=0.0) < LARGEST for x in (totals, flat, accepted)):
+        return out[:-1]
     out[:-1] = ~np.all((totals >= 0.0) & (totals < LARGEST), axis=1)
     cells = ~np.all((flat >= 0.0) & (flat < LARGEST), axis=1)
     out[layout.pod[cells]] = True
@@ -243,8 +247,11 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     """Replace the acceptance of the stock counters by the exact one: trials only where the position was verified."""
     pages = len(totals)
 
-    def by_page(values: Floats) -> Floats:
-        return np.bincount(layout.pod, values, pages + 1)[:pages].astype(np.float64)
+    def by_page(*columns: Floats) -> Floats:
+        """Shape (pages, columns): sums over each page's cells."""
+        at = layout.pod + np.arange(len(columns))[:, None] * (pages + 1)
+        summed = np.bincount(at.ravel(), np.concatenate(columns), len(columns) * (pages + 1))
+        return summed.reshape(len(columns), -1)[:, :pages].T.astype(np.float64)
 
     def by_position(values: Floats, ahead: int) -> Floats:
         """Shape (pages, POSITIONS): `values` of the accepted tokens, each counted `ahead` positions further on."""
@@ -255,17 +262,23 @@ def _cell_totals(totals: Floats, flat: Floats, accepted: Floats, layout: _Layout
     drafts: Floats = np.where(layout.drafting > 0, flat[:, 3], 0.0)
     passed: Floats = np.bincount(layout.owner, accepted, layout.drafting.size).astype(np.float64)
     yielded = passed + np.where(layout.drafting > 0, flat[:, 3], flat[:, 2])
+    decode = ~layout.mixed
+    summed = by_page(
+        drafts,
+        drafts * layout.drafting,
+        flat[:, 0] * layout.mixed,
+        flat[:, 1] * layout.mixed,
+        flat[:, 4] * layout.mixed,
+        yielded * decode,
+        flat[:, 5] * decode,
+        np.where(layout.drafting > 1, drafts, 0.0),
+    )
     trials = by_position(np.where(layout.onward, accepted, 0.0), 1)
-    trials[:, 0] = by_page(drafts)
     twice = by_position(np.where(layout.further, accepted, 0.0), 2)
-    twice[:, 0], twice[:, 1] = trials[:, 0], by_page(np.where(layout.drafting > 1, drafts, 0.0))
+    trials[:, 0] = twice[:, 0] = summed[:, 0]
+    twice[:, 1] = summed[:, 7]
     found = totals.copy()
-    found[:, MIXED_STEPS] = by_page(flat[:, 0] * layout.mixed)
-    found[:, MIXED_SECONDS] = by_page(flat[:, 1] * layout.mixed)
-    found[:, MIXED_PREFILL] = by_page(flat[:, 4] * layout.mixed)
-    found[:, CELL_TOKENS] = by_page(flat[:, 5] * ~layout.mixed)
-    found[:, EXPECTED_TOKENS] = by_page(yielded * ~layout.mixed)
-    found[:, DRAFTS], found[:, DRAFT_TOKENS] = trials[:, 0], by_page(drafts * layout.drafting)
+    found[:, [DRAFTS, DRAFT_TOKENS, *EXACT_ONLY]] = summed[:, :7]
     found[:, SCALARS:] = np.concatenate((trials, by_position(accepted, 0), twice), axis=1)
     totals[exact] = found[exact]
 
@@ -283,7 +296,6 @@ def _sum(intervals: Sequence[Interval]) -> Interval:
     found = np.concatenate([i.cells for i in intervals])
     keys = np.flatnonzero(np.bincount(place, minlength=1))
     summed = [np.bincount(place, column, minlength=1)[keys] for column in found.T]
-    totals: Floats = np.sum([i.totals for i in intervals], axis=0)
     first = intervals[0]
     alike = [i for i in intervals if (i.lengths, i.bounds) == (first.lengths, first.bounds)]
     return Interval(
@@ -291,8 +303,8 @@ def _sum(intervals: Sequence[Interval]) -> Interval:
         True,
         keys.astype(np.int16),
         np.stack(summed, axis=1).astype(np.float64),
-        totals,
-        np.sum([i.histograms for i in alike], axis=0, dtype=np.float64),
+        reduce(np.add, [i.totals for i in intervals]),
+        reduce(np.add, [i.histograms for i in alike]),
         first.lengths,
         first.bounds,
     )
