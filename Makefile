@@ -213,7 +213,7 @@ bench-closed-loop: setup ## Auto against every constant K on real vLLM in a clus
 
 TUNER_SEEDS := 101,102,103
 # What 15 minutes on two cores hold; targets on a shortened workload are not judged.
-TUNER_HOURS := 6 steady=24 drift=24 mismatch=2
+TUNER_HOURS := 12 steady=72 drift=96 mismatch=2
 TUNER_SEEDS_FULL := $(shell seq -s, 201 220)
 # Whole workloads; "6 drift=168" would shorten the others.
 TUNER_HOURS_FULL :=
@@ -228,7 +228,7 @@ bench-tuner: setup ## All policies and workloads on 3 seeds, simulated: build/be
 	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS) $(TUNER_HOURS:%=--hours %) --jobs $(TUNER_JOBS) \
 	  --json build/bench/tuner.json --plot build/bench/tuner.png
 
-bench-tuner-full: setup ## Whole workloads on 20 seeds (days; goes on where it was cut off), and docs/benchmark.md from it
+bench-tuner-full: setup ## Whole workloads on 20 seeds (hours; goes on where it was cut off), and docs/benchmark.md from it
 	@mkdir -p build/bench
 	@$(VENV)/bin/specdec simulate --seeds $(TUNER_SEEDS_FULL) $(TUNER_HOURS_FULL:%=--hours %) --jobs $(TUNER_JOBS) \
 	  --json build/bench/tuner-full.json
@@ -241,5 +241,5 @@ bench-tuner-perturbed: setup ## Steady and drift on two bent cost tables and thr
 	    --costs $$tables/$$costs-costs.json --profiles $$tables/$$profiles-profiles.json \
 	    --json build/bench/tuner-$$costs-$$profiles.json; done; done
 
-bench-tick: setup ## What one tick of the tuner costs: time, memory per resource, checkpoint
+bench-tick: setup ## What one tick of the tuner costs: time, memory, checkpoint; and how fast the simulator is without it
 	@$(PY) -m tests.bench.tuner --json build/bench/tick.json
