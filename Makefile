@@ -212,8 +212,8 @@ bench-closed-loop: setup ## Auto against every constant K on real vLLM in a clus
 # ---- the tuner (docs/tuning.md, docs/benchmark.md) ---------------------------------------------------------------------
 
 TUNER_SEEDS := 101,102,103
-# What 15 minutes on two cores hold; targets on a shortened workload are not judged.
-TUNER_HOURS := 12 steady=72 drift=96 mismatch=2
+# What 15 minutes on two cores hold: drift and mismatch whole; targets on a shortened workload are not judged.
+TUNER_HOURS := 6 steady=72 drift=168 mismatch=2
 TUNER_SEEDS_FULL := $(shell seq -s, 201 220)
 # Whole workloads; "6 drift=168" would shorten the others.
 TUNER_HOURS_FULL :=
