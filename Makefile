@@ -95,8 +95,14 @@ test-e2e: setup ## The operator on a real cluster, by helm, kubectl and traffic
 demo: setup ## From nothing to a tuned resource beside an untuned twin, with a report: ENGINE=simulator|vllm, KILLS=N kills operator pods
 	@$(PY) -m tests.demo
 
+BENCHES := bench-scrape bench-simulator bench-tick bench-operator bench-loadtest
+
 .PHONY: bench
-bench: bench-scrape bench-simulator bench-tick bench-operator bench-loadtest ## The benchmarks that end within minutes: tables, and JSON in build/bench
+bench: setup ## Six minutes of benchmarks, to the end also where one fails: tables, and JSON in build/bench
+	@failed=; for part in $(BENCHES); do \
+	  began=$$SECONDS; echo "==> make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	  echo "    $$part: $$((SECONDS - began)) s"; done; \
+	  test -z "$$failed" || { echo "==> failed:$$failed" >&2; exit 1; }
 
 .PHONY: bench-idle
 bench-idle: setup ## What the operator writes in SECONDS_IDLE=600 while 20 resources rest (needs a local cluster)
