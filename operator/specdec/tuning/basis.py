@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL_SD: Final = 0.7
+TREND_SD: Final = 0.25
+TREND_KNEES: Final = (16.0, 64.0, 256.0)  # verified tokens at which the cost per token has become half of a step
 TOKENS_SD, TOKENS_SCALE = 0.08, 0.35  # rough function of log verified tokens
 DENSE_TOKENS: Final = (24.0, 1024.0)
 BATCH_SD, BATCH_SCALE, BATCH_STEP = 0.10, 1.2, 0.7  # function of log batch
@@ -40,6 +42,7 @@ class Basis:
         )
         columns = (
             np.full((k.size, 1), LEVEL_SD),
+            TREND_SD * np.log1p((batch * (k + 1.0))[:, None] / np.array(TREND_KNEES)),
             OFF_SD * (k < 0.5)[:, None],
             _hats(log_batch + log_block, self.tokens) @ self.tokens_factor,
             _hats(log_batch, self.batch) @ self.batch_factor,
@@ -70,7 +73,7 @@ def basis(max_batch: int, max_k: int) -> Basis:
 def _token_knots(longest: float) -> Floats:
     """Log verified tokens: dense where schedules are decided, coarse where a step is all fixed cost or all slope."""
     low, high = (min(float(np.log(tokens)), longest) for tokens in DENSE_TOKENS)
-    parts = [np.linspace(0.0, low, 7)[:-1], np.linspace(low, high, 23)]
+    parts = [np.linspace(0.0, low, 7)[:-1], np.linspace(low, high, 20)]
     if longest > high:
         parts.append(np.linspace(high, longest, 4)[1:])
     knots: Floats = np.unique(np.concatenate(parts))

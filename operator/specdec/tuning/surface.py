@@ -1,10 +1,10 @@
 """Step time as a surface over (batch, K): any prior table, corrected by a residual learned from measured steps.
 
-log(step time) = log(prior) + residual(K, batch) + prefill + level(pod). The residual is a sum of a level, a rough
-function of the verified tokens N = batch x (K + 1) (tile and wave effects live there), a smooth function of the batch
-and a smooth one of both. Each pod has a level of its own that wanders within minutes (longer contexts, a slower node),
-so that what is compared is K against K on the same pod at the same time. All are Gaussian, so one Kalman filter carries
-the estimates and, with them, how sure they are.
+log(step time) = log(prior) + residual(K, batch) + prefill + level(pod). The residual is a sum of a level, a trend in
+the verified tokens N = batch x (K + 1) (engines differ in the N from which each token costs), a rough function of N
+(tile and wave effects live there), a smooth function of the batch and a smooth one of both. Each pod has a level of its
+own that wanders within minutes (longer contexts, a slower node), so that what is compared is K against K on the same
+pod at the same time. All are Gaussian, so one Kalman filter carries the estimates and, with them, how sure they are.
 """
 
 from __future__ import annotations
