@@ -104,6 +104,7 @@ def test_only_the_whole_is_judged(tmp_path: Path) -> None:
     assert "All 2 rounds of all 8 arms, phases of 180 s, which the 7 constants share." in text
     assert "| the best single constant | 1.314 | 1.10 | met |" in text
     assert "| the best constant of each phase, in hindsight | 0.911 | 0.95 | missed |" in text
+    assert "The best single constant is K = 7. The best constant of each phase yields 1.443 times as much" in text
 
 
 def test_a_run_that_was_cut_off_goes_on_with_the_next_block(tmp_path: Path) -> None:
