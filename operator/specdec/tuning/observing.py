@@ -77,7 +77,7 @@ def observe(
         state = _learn(state, merged(list(intervals.values())))
     watched = acceptance.watch_for_drift(state.acceptance, remembered) if intervals else state.acceptance
     if watched is not state.acceptance:
-        state = replace(state, acceptance=watched)
+        state = replace(state, acceptance=watched, alarmed_at=now)
     return verdicts.judge(_watch_drafter(_learn_costs(state, intervals, now), now), now)
 
 

@@ -69,19 +69,21 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     else:
         table = candidates.plain_table(seen, inside, base, state.load, margin)
     mean, sd = candidates.assurance(seen, base, table, state.load)
-    overtaken = state.trial is not None and _overtaken(state, seen, table)
-    if state.trial is not None and now < state.trial.until and not overtaken:
-        return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {state.trial.until - now:.0f} s more", state.changed_at)
-    if mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT):
+    sure = mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT)
+    if state.trial is not None and now < state.trial.until:
+        overtaken = mean > margin and _overtaken(state, seen, table)
+        if not (overtaken and sure):
+            other = learning.fresh(state, seen, base, table, now) if overtaken else None
+            return other or _trial_runs(state, state.trial, now)
+    if sure:
         gained = candidates.gain(seen, base, table, state.load)
         message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
         return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
     if constraints.broken(state, inside, base):
         return _within_targets(state, seen, base, table, now)
     if state.trial is not None:
-        other = learning.fresh(state, seen, base, table, now) if overtaken and mean > margin else None
-        longer = _trial_goes_on(state, state.trial, now) if mean > margin and not overtaken else None
-        return other or longer or _trial_ended(seen, base, table, state, now)
+        longer = _trial_goes_on(state, state.trial, now) if mean > margin else None
+        return longer or _trial_ended(seen, base, table, state, now)
     return (
         verdicts.take_back(state, now)
         or (learning.promising(state, seen, base, table, now) if mean > margin else None)
@@ -94,9 +96,13 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     )
 
 
+def _trial_runs(state: State, trial: Trial, now: float) -> Hold:
+    return Hold(Reason.TRIAL_RUNNING, f"a trial runs for {trial.until - now:.0f} s more", state.changed_at)
+
+
 def _overtaken(state: State, seen: Outlook, table: Ints) -> bool:
-    """Whether `table` is expected to beat what is tried by more than a trial may cost: what was measured so far, or
-    another kind of traffic, has answered the question that the trial asked.
+    """Whether `table` is expected to beat what is tried by more than a trial may cost: the traffic has become another,
+    and whether the schedule on trial is better than the one before it has ceased to matter.
     """
     tried = candidates.table_of(state.in_force, table.size)
     return candidates.assurance(seen, tried, table, state.load)[0] > learning.DEAREST_LOG

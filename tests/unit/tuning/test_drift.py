@@ -24,6 +24,7 @@ from specdec.tuning import (
     observe,
     recommend,
 )
+from specdec.tuning.candidates import outlook
 from specdec.tuning.learning import TRIAL_SECONDS
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounters
 
@@ -143,3 +144,12 @@ def test_a_trial_ends_at_once_when_the_traffic_leaves_both_its_schedules_behind(
     state = follow(state, engine, HARD, 10.0)
     assert engine.at < state.changed_at + TRIAL_SECONDS
     assert state.in_force.k_at(BATCH) <= 3
+
+
+def test_what_a_gain_may_turn_out_as_is_wider_while_new_traffic_is_being_learned() -> None:
+    engine = Engine()
+    state = follow(fresh(), engine, CODE, SETTLED_SECONDS)
+    assert not outlook(state).unsettled
+    state = follow(state, engine, HARD, 10.0)
+    assert outlook(state).unsettled
+    assert not outlook(follow(state, engine, HARD, SETTLED_SECONDS)).unsettled
