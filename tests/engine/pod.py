@@ -12,6 +12,8 @@ from tests.support.kubectl import Kubectl
 from tests.support.reach import reach
 
 ANSWER_SECONDS = 240.0
+# The server closes a connection that was idle for 5 s; a request sent just then is lost.
+KEPT = httpx.Limits(keepalive_expiry=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +31,5 @@ class PodEngine:
 @contextmanager
 def engine_of(space: Kubectl, name: str) -> Iterator[PodEngine]:
     """The engine of the resource `name`, which is ready."""
-    with reach(space, name) as url, httpx.Client(base_url=url, timeout=ANSWER_SECONDS) as http:
+    with reach(space, name) as url, httpx.Client(base_url=url, timeout=ANSWER_SECONDS, limits=KEPT) as http:
         yield PodEngine(url, http)
