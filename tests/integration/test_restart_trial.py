@@ -112,7 +112,7 @@ async def test_in_its_window_one_replica_tries_a_better_start_value_and_the_othe
 def _tried_under_traffic(world: World, fleet: Fleet) -> None:
     with Traffic(turns(fleet), users=24, domain="hard"):
         with operator(world.kubeconfig) as first_life:
-            eventually("a better K is known", lambda: _expected_percent(world) >= 3, 240)
+            eventually("a better K is known", lambda: _expected_percent(world) >= 3)
             held = world.wait_condition("demo", "Tuned", "False")
             assert (held["reason"], deployments(world)) == ("OutsideWindow", {"demo": 3})
             world.apply("demo", **within(OPEN))

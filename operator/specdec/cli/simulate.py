@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         began = time.monotonic()
         finished = kept.Kept(kept.beside(Path(arguments.json))) if arguments.json is not None else None
         rows = execute(suite, None if arguments.quiet else Progress(), arguments.jobs, finished)
-    except (PriorError, WorkloadError, SuiteError) as error:
+    except (PriorError, WorkloadError, SuiteError, kept.KeptError) as error:
         raise Failure(str(error)) from error
     if finished is not None:
         results.write(Path(arguments.json), rows, suite, time.monotonic() - began)

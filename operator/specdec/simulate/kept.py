@@ -19,6 +19,10 @@ SUFFIX: Final = ".partial"
 SOURCES: Final = ("simulate", "tuning", "api")
 
 
+class KeptError(ValueError):
+    """The file holds something else than finished parts."""
+
+
 class Kept:
     """The parts in one file."""
 
@@ -56,10 +60,13 @@ def digest(value: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, list[Row]]:
-    """The whole lines of the file; a last one that was cut off is dropped from it."""
+    """The whole lines of the file; a last one that was cut off is dropped from it. Raises KeptError for any other."""
     text = path.read_text("utf-8") if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, "utf-8")
-    documents = [json.loads(line) for line in whole.splitlines()]
-    return {document["part"]: [Row(**row) for row in document["rows"]] for document in documents}
+    try:
+        documents = [json.loads(line) for line in whole.splitlines()]
+        return {document["part"]: [Row(**row) for row in document["rows"]] for document in documents}
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeptError(f"{path} holds no finished parts ({error}); remove it to begin anew") from error

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 LEVEL_SD: Final = 0.7
 TREND_SD: Final = 0.25
-TREND_KNEES: Final = (16.0, 64.0, 256.0)  # verified tokens at which the cost per token has become half of a step
+TREND_KNEES: Final = (16.0, 64.0, 256.0)  # verified tokens that cost as much as all else in a step
 TOKENS_SD, TOKENS_SCALE = 0.08, 0.35  # rough function of log verified tokens
 DENSE_TOKENS: Final = (24.0, 1024.0)
 BATCH_SD, BATCH_SCALE, BATCH_STEP = 0.10, 1.2, 0.7  # function of log batch

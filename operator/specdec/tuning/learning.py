@@ -95,9 +95,8 @@ def shifted(state: State, seen: Outlook, inside: NDArray[np.bool_], table: Ints,
 
 
 def begun(state: State, decision: Decision, back_to: Schedule, now: float) -> State:
-    """`state` while the trial runs. One that it cuts short does not count as tried."""
+    """`state` while the trial runs."""
     size = state.grid.batches.size
-    state = ended(state, undecided=state.trial is not None)
     tried = {tag: at for tag, at in state.tried.items() if now - at < AGAIN_AFTER_SECONDS}
     before, after = candidates.table_of(back_to, size), candidates.table_of(decision.schedule, size)
     moved = np.flatnonzero(before != after)

@@ -69,8 +69,9 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
     else:
         table = candidates.plain_table(seen, inside, base, state.load, margin)
     mean, sd = candidates.assurance(seen, base, table, state.load)
-    sure = mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None else ACT)
-    if state.trial is not None and now < state.trial.until:
+    runs = state.trial is not None and now < state.trial.until
+    sure = mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None and not runs else ACT)
+    if state.trial is not None and runs:
         overtaken = mean > margin and _overtaken(state, seen, table)
         if not (overtaken and sure):
             other = learning.fresh(state, seen, base, table, now) if overtaken else None

@@ -91,6 +91,13 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     assert not (tmp_path / "out.json.partial").exists()
 
 
+def test_parts_that_are_none_are_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "out.json.partial", "not a part\n")
+    assert main(["simulate", "--workload", "mismatch", "--json", str(tmp_path / "out.json"), "--quiet"]) == 1
+    assert "out.json.partial holds no finished parts" in capsys.readouterr().err
+    assert (tmp_path / "out.json.partial").read_text("utf-8") == "not a part\n"
+
+
 def test_a_few_seeds_are_shown_by_their_range_and_many_by_an_interval() -> None:
     assert table.figure([1.0, None, 3.0]).text(1) == "2.0 (1.0 to 3.0)"
     assert table.figure([2.0, 2.0]).text(1) == "2.0"

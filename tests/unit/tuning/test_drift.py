@@ -19,6 +19,7 @@ from specdec.tuning import (
     Reason,
     State,
     acted,
+    candidates,
     estimated_prior,
     new_state,
     observe,
@@ -26,6 +27,7 @@ from specdec.tuning import (
 )
 from specdec.tuning.candidates import outlook
 from specdec.tuning.learning import TRIAL_SECONDS
+from specdec.tuning.recommending import ACT
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Sample, StockCounters
 
 SCRAPE_SECONDS: Final = 2.0
@@ -144,6 +146,21 @@ def test_a_trial_ends_at_once_when_the_traffic_leaves_both_its_schedules_behind(
     state = follow(state, engine, HARD, 10.0)
     assert engine.at < state.changed_at + TRIAL_SECONDS
     assert state.in_force.k_at(BATCH) <= 3
+
+
+@pytest.mark.parametrize(("sds", "moves"), [(ACT - 0.1, False), (ACT + 0.1, True)])
+def test_a_running_trial_ends_in_a_move_only_at_the_assurance_of_any_move(
+    sds: float, moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was just tried needs 80 %; a schedule that was not tried needs 90 %."""
+    engine = Engine()
+    state = follow(fresh(), engine, CODE, SCRAPE_SECONDS)
+    while state.trial is None:
+        state = follow(state, engine, CODE, SCRAPE_SECONDS)
+    state = observe(state, [engine.run(state.in_force.k_at(BATCH), HARD)], engine.at)
+    monkeypatch.setattr(candidates, "assurance", lambda *_: (0.2, 0.2 / sds))
+    answer = recommend(state, Limits(max_num_seqs=64, min_drafts=200), engine.at, 0.5)
+    assert (isinstance(answer, Decision) and answer.reason is Reason.BETTER_SCHEDULE) is moves
 
 
 def test_what_a_gain_may_turn_out_as_is_wider_while_new_traffic_is_being_learned() -> None:
