@@ -39,7 +39,8 @@ def test_a_good_outcome_has_no_shortcoming(tmp_path: Path) -> None:
     ("changed", "told"),
     [
         pytest.param({"margin": -0.1}, "not faster", id="slower"),
-        pytest.param({"margin": 2.9}, "less than 4.0 %", id="hardly faster"),
+        pytest.param({"margin": 2.9}, "less than 3.0 %", id="hardly faster, operators killed"),
+        pytest.param({"margin": 3.9, "kills": Kills(0, 0, 0)}, "less than 4.0 %", id="hardly faster"),
         pytest.param({"margin": -0.1, "expected_margin": None}, "not faster", id="slower, nothing promised"),
         pytest.param({"changes": {"rush": Changes(0, 0)}}, "never changed", id="nothing moved"),
         pytest.param({"changes": {"rush": Changes(4, 2)}}, "turned back more than once during rush", id="flapping"),
