@@ -35,8 +35,7 @@ CONFIDENCE: Final = ((0.8, "High"), (0.4, "Medium"), (0.0, "Low"))
 
 def report_of(resource: SpeculativeDeployment, standing: Standing) -> TunerReport:
     """None of what is not known yet is made up."""
-    checkpoint, tuner = standing.checkpoint, standing.tuner
-    summary = tuning.summarise(tuner, standing.limits) if tuner is not None else None
+    checkpoint, summary = standing.checkpoint, standing.summary()
     return TunerReport(
         speculation=_speculation(resource, checkpoint, summary),
         acceptance=_acceptance(summary),

@@ -25,6 +25,7 @@ class Standing:
     refusals: children that could not be written in the last pass.
     alarmed: when the operator last warned, seconds since the epoch, by the event's reason.
     report_at: loop time at which `report` was made; report_facts: what it was made for.
+    summed_up: the tuner's state and limits, and the summary made of them.
     """
 
     uid: str
@@ -49,11 +50,22 @@ class Standing:
     report: TunerReport = field(default_factory=TunerReport)
     report_at: float = 0.0
     report_facts: tuple[object, object] | None = None
+    summed_up: tuple[tuning.State, tuning.Limits, tuning.Summary] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is known that the checkpoint does not hold."""
         return self.tuner is None and self.talk is None and not self.known
+
+    def summary(self) -> tuning.Summary | None:
+        """What the tuner knows, made once for each state; None before it has seen anything."""
+        if self.tuner is None:
+            return None
+        of = self.summed_up
+        if of is None or of[0] is not self.tuner or of[1] is not self.limits:
+            of = (self.tuner, self.limits, tuning.summarise(self.tuner, self.limits))
+            self.summed_up = of
+        return of[2]
 
     def drop(self) -> None:
         """End what is under way."""

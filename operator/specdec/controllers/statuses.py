@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from specdec import observed, tuning
+from specdec import observed
 from specdec.api.event import Event
 from specdec.api.report import TunerReport
 from specdec.api.resource import Problem, SpeculativeDeployment
@@ -95,10 +95,9 @@ def _facts(report: TunerReport) -> tuple[object, object]:
 
 def _moving(standing: Standing) -> bool:
     """Whether there is traffic, or was until just now."""
-    if standing.tuner is None:
+    shown, summary = standing.report.performance, standing.summary()
+    if summary is None:
         return False
-    shown = standing.report.performance
-    summary = tuning.summarise(standing.tuner, standing.limits)
     return bool(summary.drafts > _drafts(standing.report) or (shown and shown.tokens_per_second))
 
 

@@ -174,7 +174,7 @@ class Tuner:
 
     def _with_learned(self, standing: Standing, outcome: Outcome) -> Outcome:
         """Store what was learned now and then, but only where something was."""
-        clock, drafts = _clock(), tuning.summarise(outcome.tuner, standing.limits).drafts
+        clock, drafts = _clock(), outcome.tuner.seen_drafts
         standing.saved_at = standing.saved_at or clock
         every = SAVE_EVERY_SECONDS if outcome.tuner.trial is None else SAVE_IN_TRIAL_SECONDS
         if drafts <= standing.saved_drafts or clock - standing.saved_at < every:
@@ -195,7 +195,8 @@ class Tuner:
             self.metrics.holds.labels(*labels, answer.reason.value).inc()
             if before is None or before.reason is not answer.reason:
                 log.info("holds", resource=str(name), reason=answer.reason.value, why=answer.message)
-        self.metrics.tuned(name, standing.checkpoint, tuning.summarise(outcome.tuner, standing.limits))
+        if (summary := standing.summary()) is not None:
+            self.metrics.tuned(name, standing.checkpoint, summary)
 
     def _tell_failures(self, name: Name, standing: Standing, told: Sequence[Told]) -> None:
         for answer in told:

@@ -38,33 +38,53 @@ class Plan:
     log_tpot: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a restart with `plan` would gain over a day. mean, sd: of that gain, log units."""
+
+    plan: Plan
+    gain: Gain
+    mean: float
+    sd: float
+
+    @property
+    def sureness(self) -> float:
+        """Standard deviations that the gain lies above zero."""
+        return self.mean / self.sd
+
+
 def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     """A restart with a better start value and start-up schedule, or why not."""
     hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
     if hold is not None:
         return hold
     seen = candidates.outlook(state, patient=True)
-    plan = best_plan(state, limits, seen, state.day_load)
-    size = seen.log_tpot.shape[1]
-    before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
-    saved = _saved(state.prior.costs, size, seen.log_tpot.shape[0], state.start_k, plan.start_k)
-    regime = candidates.Regime(saved, BLOCK_DOUBT)
-    gained = candidates.gain(seen, before, after, state.day_load, regime)
-    mean, sd = candidates.assurance(seen, before, after, state.day_load, regime)
-    sure = 100.0 * float(np.expm1(mean - ONE_SIDED_90 * sd))
-    missed = constraints.nearest_miss(state, limits, seen, before)
+    found = forecast(state, limits, seen)
+    gained, schedule, start = found.gain, found.plan.schedule, found.plan.start_k
+    sure = 100.0 * float(np.expm1(found.mean - ONE_SIDED_90 * found.sd))
+    in_force = candidates.table_of(state.in_force, seen.log_tpot.shape[1])
+    missed = constraints.nearest_miss(state, limits, seen, in_force)
     if missed is not None and gained.mean_percent < limits.min_gain_percent:
         return Hold(Reason.CONSTRAINT_AT_RISK, missed, now)
     if limits.trial_possible:
-        return trials.proposed(state, limits, Promise(plan.start_k, plan.schedule, gained, mean / sd), now)
+        return trials.proposed(state, limits, Promise(start, schedule, gained, found.sureness), now)
     message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {sure:+.1f} % sure"
     needed = limits.min_gain_percent + limits.restart_cost_percent
     if sure < needed:
         return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {needed:.1f} % needed", now)
-    schedule, start = plan.schedule, plan.start_k
     if limits.replicas == 1:
         message += "; not tried first, since there is no second replica to compare with"
     return Decision(Kind.RESTART, schedule, gained, Reason.BETTER_START_VALUE, message, now, start_k=start)
+
+
+def forecast(state: State, limits: Limits, seen: Outlook) -> Forecast:
+    """The best restart that `limits` allow, by what a day has shown. seen: the patient outlook."""
+    plan = best_plan(state, limits, seen, state.day_load)
+    ks, size = seen.log_tpot.shape
+    before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
+    regime = candidates.Regime(_saved(state.prior.costs, size, ks, state.start_k, plan.start_k), BLOCK_DOUBT)
+    gained = candidates.gain(seen, before, after, state.day_load, regime)
+    return Forecast(plan, gained, *candidates.assurance(seen, before, after, state.day_load, regime))
 
 
 def to_minimum(state: State, limits: Limits, least: Schedule, found: str, now: float) -> Decision | Hold:

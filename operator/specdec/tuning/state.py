@@ -111,6 +111,11 @@ class State:
     last_decision: Decision | None = None
 
     @property
+    def seen_drafts(self) -> float:
+        """Drafts ever seen."""
+        return self.acceptance.seen_drafts
+
+    @property
     def k_in_use(self) -> float:
         """Draft tokens per draft of late; the start value before the first draft."""
         return self.recent.draft_tokens / self.recent.drafts if self.recent.drafts >= 1 else float(self.start_k)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, constant
-from specdec.tuning import acceptance, candidates
+from specdec.tuning import acceptance, candidates, restarts, trials
 from specdec.tuning.decisions import Gain, Move
 from specdec.tuning.histograms import quantile
-from specdec.tuning.limits import Limits
+from specdec.tuning.limits import Limits, Switching
 from specdec.tuning.state import State
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ def summarise(state: State, limits: Limits) -> Summary:
         start_k=state.start_k,
         acceptance=tuple(float(p) for p in accepted.cumulative[: state.start_k]),
         mean_accepted_length=1.0 + recent.accepted / recent.drafts if known else None,
-        drafts=state.acceptance.seen_drafts,
+        drafts=state.seen_drafts,
         tokens_per_second=_tokens_per_second(state),
         tpot_p95_seconds=percentile[0],
         ttft_p95_seconds=percentile[1],
@@ -93,17 +93,24 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
     size = seen.log_tpot.shape[1]
     untuned = candidates.table_of(constant(state.environment.start_k, size), size)
     now = candidates.table_of(state.in_force, size)
+    over_untuned = candidates.gain(seen, untuned, now, state.day_load)
+    if limits.switching is Switching.RESTART:
+        return over_untuned, *_by_restart(state, limits)
     inside = candidates.allowed(limits, state.start_k, state.grid)
     margin = limits.live_margin_percent / 100
     if state.exact:
         best = candidates.better_table(seen, inside, now, state.day_load, candidates.Doubt(1.28, 1.28, margin))
     else:
         best = candidates.plain_table(seen, inside, now, state.day_load, margin)
-    return (
-        candidates.gain(seen, untuned, now, state.day_load),
-        candidates.as_schedule(best),
-        candidates.gain(seen, now, best, state.day_load),
-    )
+    return over_untuned, candidates.as_schedule(best), candidates.gain(seen, now, best, state.day_load)
+
+
+def _by_restart(state: State, limits: Limits) -> tuple[Schedule, Gain]:
+    """What one replica would try, were a restart allowed now; what is in force where too little is known to try it."""
+    found = restarts.forecast(state, limits, candidates.outlook(state, patient=True))
+    if found.sureness < trials.LIKELY:
+        return state.in_force, Gain(0.0, 0.0, 0.0)
+    return found.plan.schedule, found.gain
 
 
 def _confidence(state: State) -> float:

@@ -31,6 +31,7 @@ from specdec.tuning import (
     new_state,
     observe,
     recommend,
+    summarise,
 )
 from tests.support.engines import CHAT, HARD, START, Pod, fleet
 
@@ -97,6 +98,24 @@ def test_a_promising_start_value_is_tried_on_one_replica_first() -> None:
     assert proposed.start_k < 7
     assert proposed.at - START >= 24 * HOUR
     assert "one of 3 replicas tries" in proposed.message
+
+
+def test_what_would_be_tried_is_recommended_before_a_restart_may_be() -> None:
+    running = fleet(pods=3, profile=HARD, limits=LIMITS)
+    answer = running.run(2 * HOUR, 60, every=300.0, act=False)
+    assert isinstance(answer, Hold)
+    assert answer.reason is Reason.NOT_YET_A_DAY
+    shown = summarise(running.state, LIMITS)
+    tried = recommend(replace(running.state, first_at=running.now - 25 * HOUR), LIMITS, running.now, 0.5)
+    assert isinstance(tried, Decision)
+    assert (shown.recommended, shown.recommended_gain) == (tried.schedule, tried.gain)
+
+
+def test_what_is_in_force_is_recommended_where_too_little_is_known_to_try_another() -> None:
+    running = fleet(pods=3, profile=CHAT, limits=LIMITS)
+    running.run(2 * HOUR, 3, every=300.0, act=False)
+    shown = summarise(running.state, LIMITS)
+    assert (shown.recommended, shown.recommended_gain) == (constant(7, 256), Gain(0.0, 0.0, 0.0))
 
 
 def test_a_target_that_no_start_value_meets_is_told_where_a_restart_would_not_pay() -> None:
