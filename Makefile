@@ -240,12 +240,13 @@ bench-tuner-full: setup ## Whole workloads on 20 seeds (hours; goes on where it 
 	  --json build/bench/tuner-full.json
 	@$(PY) -m specdec.simulate.document build/bench/tuner-full.json docs/benchmark.md
 
-bench-tuner-perturbed: setup ## Steady and drift on two bent cost tables and three bent profile files: build/bench/tuner-*.json
+bench-tuner-perturbed: setup ## Steady and drift on two bent cost tables and three bent profile files: docs/benchmark-perturbed.md
 	@mkdir -p build/bench; tables=operator/specdec/simulate/tables; \
 	for costs in bent step; do for profiles in better steep rising; do echo "==> $$costs costs, $$profiles profiles"; \
-	  $(VENV)/bin/specdec simulate --workload steady --workload drift --seeds $(TUNER_SEEDS) --jobs 2 --hours $(or $(HOURS),48) \
+	  $(VENV)/bin/specdec simulate --workload steady --workload drift --seeds $(TUNER_SEEDS) --jobs $(TUNER_JOBS) --hours $(or $(HOURS),48) \
 	    --costs $$tables/$$costs-costs.json --profiles $$tables/$$profiles-profiles.json \
-	    --json build/bench/tuner-$$costs-$$profiles.json; done; done
+	    --json build/bench/tuner-$$costs-$$profiles.json || exit 1; done; done
+	@$(PY) -m specdec.simulate.perturbed build/bench/tuner-{bent,step}-{better,steep,rising}.json docs/benchmark-perturbed.md
 
 bench-tick: setup ## What one tick of the tuner costs: time, memory, checkpoint; and how fast the simulator is without it
 	@$(PY) -m tests.bench.tuner --json build/bench/tick.json

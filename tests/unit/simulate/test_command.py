@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from specdec.cli.main import main
-from specdec.simulate import document, results, table
+from specdec.simulate import document, perturbed, results, table
 from specdec.tuning.prior import ESTIMATED_COSTS, ESTIMATED_PROFILES, packaged
 
 FIELDS = {
@@ -89,6 +89,19 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     assert "| seconds until a mismatched drafter is off | mismatch | at most 120 |" in page
     assert (tmp_path / "benchmark.png").exists()
     assert not (tmp_path / "out.json.partial").exists()
+
+
+def test_runs_on_bent_tables_share_a_page(tmp_path: Path) -> None:
+    out = tmp_path / "tuner-bent-steep.json"
+    arguments = ["--workload", "mismatch", "--policy", "specdec-live", "--policy", "card", "--hours", "0.3"]
+    assert main(["simulate", *arguments, "--seeds", "6", "--json", str(out), "--quiet"]) == 0
+    perturbed.write([out], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text("utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| bent | steep | mismatch |"))
+    _, rows = results.read(out)
+    assert f"| {rows[1].regret_oracle_percent:.2f} |" in row
+    assert "seeds 6; mismatch 0.3 h" in page
+    assert "- profiles `steep`: The first position better" in page
 
 
 def test_parts_that_are_none_are_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
