@@ -133,6 +133,8 @@ BAD: list[tuple[str, Any, str | None]] = [
     ("no revision", lambda e: {"entries": [entry(1, e.max_batch, 3)]}, "revision"),
     ("revision 0", lambda e: e.constant(3, 0), "revision"),
     ("a revision beyond 2^53 - 1", lambda e: e.constant(3, 2**53), "revision"),
+    ("a revision beyond 2^64", lambda e: e.constant(3, 2**64), "revision"),
+    ("half a character pair", lambda e: e.constant(3) | {"\ud800": 1}, None),
     ("a revision that is a string", lambda e: e.constant(3) | {"revision": "9"}, "revision"),
     ("a revision that is true", lambda e: e.constant(3) | {"revision": True}, "revision"),
     ("a revision with a point", lambda e: e.constant(3) | {"revision": e.revision + 1.0}, "revision"),
@@ -144,6 +146,7 @@ BAD: list[tuple[str, Any, str | None]] = [
     ("entries that are a string", lambda e: {"revision": e.revision + 1, "entries": "all"}, "entries"),
     ("an entry that is a list", lambda e: {"revision": e.revision + 1, "entries": [[1, 4, 3]]}, "entries[0]"),
     ("K = 0", lambda e: e.constant(0), "entries[0].numSpeculativeTokens"),
+    ("K below 0", lambda e: e.constant(-1), "entries[0].numSpeculativeTokens"),
     ("K above the start value", lambda e: e.constant(e.max_k + 1), "entries[0].numSpeculativeTokens"),
     ("a start after 1", lambda e: bad(e, entry(2, e.max_batch, 3)), "entries[0].fromBatch"),
     ("a gap", lambda e: bad(e, entry(1, 3, 3), entry(5, e.max_batch, 3)), "entries[1].fromBatch"),
@@ -153,7 +156,7 @@ BAD: list[tuple[str, Any, str | None]] = [
     ("an end beyond the largest batch", lambda e: bad(e, entry(1, e.max_batch + 1, 3)), "entries[0].toBatch"),
     ("an end before the largest batch", lambda e: bad(e, entry(1, e.max_batch - 1, 3)), "entries[0].toBatch"),
     ("an unknown field of an entry", lambda e: bad(e, entry(1, e.max_batch, 3) | {"k": 3}), "entries[0].k"),
-    ("more than 512 entries", lambda e: bad(e, *(entry(i, i, 1 + i % 2) for i in range(1, 514))), None),
+    ("more than 512 entries", lambda e: bad(e, *(entry(i, i, 1 + i % 2) for i in range(1, 514))), "entries"),
 ]
 
 

@@ -115,15 +115,31 @@ class Server:
         return {"X-Speculation-Authorization": f"Bearer {token or self.token_file.read_text().strip()}"}
 
     def engine_cpu_seconds(self) -> float:
-        """CPU time that the engine core has taken: the server leads a process group, the core is a child in it."""
-        spent = 0.0
+        """CPU time that the engine core has taken."""
+        # After the name, which may hold anything: state, parent, group, ..., ticks in user and kernel mode.
+        return sum((int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK") for f in self._children().values())
+
+    @contextlib.contextmanager
+    def hung(self) -> Iterator[None]:
+        """The engine core stands still; the API server goes on."""
+        children = list(self._children())
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in children:
+                os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> dict[int, list[str]]:
+        """Fields of /proc/PID/stat after the name, by pid: the server leads a process group, its children are in it."""
+        found = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                # After the name, which may hold anything: state, parent, group, ..., ticks in user and kernel mode.
                 fields = stat.read_text().rpartition(")")[2].split()
                 if int(fields[2]) == self.pid and int(stat.parent.name) != self.pid:
-                    spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return spent
+                    found[int(stat.parent.name)] = fields
+        return found
 
     def running(self) -> float:
         """Requests under way."""

@@ -67,6 +67,7 @@ def parse_put(body: bytes, *, max_batch: int, max_k: int) -> Put:
 def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
         content = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character pair is no text that an answer could quote
     except (ValueError, RecursionError) as error:
         raise _invalid(f"not JSON: {error}") from error
     if not isinstance(content, dict):

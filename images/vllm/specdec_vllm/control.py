@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from specdec_vllm.counters import CounterFile
-from specdec_vllm.schedule import Refusal, Schedule, change
+from specdec_vllm.schedule import Refusal, Schedule, change, unavailable
 
 API_VERSION: Final = "speculation.specdec.dev/v1"
 
@@ -65,7 +65,8 @@ class SpeculationControl:
     """Owns the schedule of one scheduler.
 
     apply: makes a lookup (K by batch size, index 0 unused) the one in force, in one assignment.
-    counters: told of each change; None where there are none. now: Unix time in seconds.
+    counters: told of each change; None where there are none. now: Unix time in seconds. monotonic: the machine's clock,
+    the same in every process.
     """
 
     def __init__(
@@ -74,9 +75,12 @@ class SpeculationControl:
         schedule: Schedule,
         apply: Callable[[list[int]], None],
         counters: CounterFile | None,
+        *,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._schedule, self._apply, self._counters, self._now = engine, schedule, apply, counters, now
+        self._monotonic = monotonic
         self._revision, self._changed_at = 0, now()
 
     def describe(self) -> dict[str, Any]:
@@ -101,8 +105,13 @@ class SpeculationControl:
             "changedAt": datetime.fromtimestamp(self._changed_at, timezone.utc).isoformat().replace("+00:00", "Z"),
         }
 
-    def put(self, request: object) -> dict[str, Any]:
-        """Put the schedule of `request` (decoded JSON) in force; the answer is the schedule. Raises Refusal."""
+    def put(self, request: object, expires: float) -> dict[str, Any]:
+        """Put the schedule of `request` (decoded JSON) in force; the answer is the schedule. Raises Refusal.
+
+        expires: time on `monotonic` after which nobody waits for the answer, so that nothing may change.
+        """
+        if self._monotonic() > expires:
+            raise unavailable("the engine loop came to it too late; nothing was changed, try again")
         live = self._engine.capability("LiveSwitching")
         if not live.status:
             raise Refusal(501, "LiveSwitchingUnavailable", live.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -19,12 +20,13 @@ from starlette.routing import Route
 from specdec_vllm.authentication import authenticate, control_token
 from specdec_vllm.counters import CounterReader, Snapshot
 from specdec_vllm.exposition import ExactCounters
-from specdec_vllm.schedule import MAX_BODY_BYTES, Refusal, decode
+from specdec_vllm.schedule import MAX_BODY_BYTES, Refusal, decode, unavailable
 
 SPECULATION_PATH: Final = "/v1/speculation"
 SCHEDULE_PATH: Final = "/v1/speculation/schedule"
 ENGINE_TIMEOUT_VARIABLE: Final = "SPECDEC_ENGINE_TIMEOUT_SECONDS"
 ENGINE_TIMEOUT_SECONDS: Final = 4.0
+IN_TIME: Final = 0.8  # share of it after which the engine loop changes nothing: its answer would come too late
 
 logger = logging.getLogger("vllm.specdec")
 
@@ -38,6 +40,7 @@ class SpeculationEndpoint:
     required_tasks = ("generate",)
 
     def __init__(self) -> None:
+        self._seconds = _engine_timeout(os.environ)
         self._engine: Any = None
         self._collector: ExactCounters | None = None
 
@@ -73,18 +76,19 @@ class SpeculationEndpoint:
         return dict(described["speculation"])
 
     async def _put(self, request: Request) -> dict[str, Any]:
-        result = await self._call("specdec_put", decode(await _body(request)))
+        # A call that is given up still reaches the engine loop, so it carries the time after which it is void.
+        wanted = decode(await _body(request))
+        result = await self._call("specdec_put", wanted, time.monotonic() + IN_TIME * self._seconds)
         if "refusal" in result:
             error = result["refusal"]["error"]
             raise Refusal(result["status"], error["reason"], error["message"], error.get("field"))
         return dict(result["schedule"])
 
     async def _call(self, method: str, *arguments: object) -> dict[str, Any]:
-        seconds = float(os.environ.get(ENGINE_TIMEOUT_VARIABLE, ENGINE_TIMEOUT_SECONDS))
         try:
-            return dict(await asyncio.wait_for(self._engine.call_utility_async(method, *arguments), seconds))
+            return dict(await asyncio.wait_for(self._engine.call_utility_async(method, *arguments), self._seconds))
         except asyncio.TimeoutError:
-            raise unavailable(f"the engine loop did not answer within {seconds:g} s; try again") from None
+            raise unavailable(f"the engine loop did not answer within {self._seconds:g} s; try again") from None
         except Exception as error:
             logger.exception("speculation: %s failed", method)
             raise unavailable(f"the engine loop failed: {type(error).__name__}") from error
@@ -110,8 +114,12 @@ class SpeculationEndpoint:
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def unavailable(message: str) -> Refusal:
-    return Refusal(503, "EngineUnavailable", message)
+def _engine_timeout(environment: Mapping[str, str]) -> float:
+    text = environment.get(ENGINE_TIMEOUT_VARIABLE, str(ENGINE_TIMEOUT_SECONDS))
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{ENGINE_TIMEOUT_VARIABLE} must be a number of seconds, not {text!r}") from None
 
 
 async def _body(request: Request) -> bytes:

@@ -92,10 +92,10 @@ def _hook_engine_core() -> None:
             "engine": str(getattr(self, "engine_index", 0)),
         }
 
-    def specdec_put(self: Any, request: object) -> dict[str, Any]:
+    def specdec_put(self: Any, request: object, expires: float) -> dict[str, Any]:
         # vLLM carries only the text of an exception to the API server, so a refusal travels as data.
         try:
-            return {"schedule": self.scheduler.specdec.control.put(request)}
+            return {"schedule": self.scheduler.specdec.control.put(request, expires)}
         except Refusal as refusal:
             return {"status": refusal.status, "refusal": refusal.body()}
 

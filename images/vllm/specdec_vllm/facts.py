@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from specdec_vllm.preflight import Facts, Model
 from specdec_vllm.streams import drafter_streams
 
 FUSION_LAYER: Final = "fc.weight"
+# Of vLLM's first model runner; its second one takes a schedule with every method.
+SCHEDULED_METHODS: Final = frozenset({"ngram", "eagle", "eagle3", "mtp", "draft_model", "dflash"})
 MAX_HEADER_BYTES: Final = 100 * 1024 * 1024
 
 
@@ -33,7 +35,7 @@ def facts(vllm_config: Any, patched: Callable[[], bool]) -> Facts | None:
         block_size=raw.get("block_size"),
         target_hidden_size=target.get_hidden_size(),
         streams=streams,
-        aux_layers=len(raw.get("aux_hidden_state_layer_ids", ())),
+        aux_layers=aux_layers(raw),
         fusion_width=fusion_width(drafter) if drafter else None,
         patched=streams == 1 or patched(),
         pipeline_parallel=parallel.pipeline_parallel_size,
@@ -42,6 +44,7 @@ def facts(vllm_config: Any, patched: Callable[[], bool]) -> Facts | None:
         max_num_batched_tokens=scheduler.max_num_batched_tokens,
         capture_tokens=capture_tokens(vllm_config),
         start_schedule=bool(speculative.num_speculative_tokens_per_batch_size),
+        schedule_dropped=not vllm_config.use_v2_model_runner and speculative.method not in SCHEDULED_METHODS,
         adaptive_verification=bool(getattr(speculative, "enable_adaptive_verification", False)),
         target_cache_dtype=str(vllm_config.cache_config.cache_dtype),
         drafter_cache_dtype=getattr(speculative, "kv_cache_dtype", None),
@@ -64,6 +67,15 @@ def drafter_configuration(drafter: Model) -> dict[str, Any]:
             return {}
         return found if isinstance(found, dict) else {}
     return {}
+
+
+def aux_layers(configuration: Mapping[str, Any]) -> int | None:
+    """How many of the target's layers the drafter reads; None when its configuration says so in no way known here."""
+    native = configuration.get("dflash_config")
+    named = configuration.get("aux_hidden_state_layer_ids") or (
+        native.get("target_layer_ids") if isinstance(native, dict) else None
+    )
+    return len(named) if isinstance(named, list) and named else None
 
 
 def fusion_width(drafter: Model) -> int | None:

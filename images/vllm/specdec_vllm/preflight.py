@@ -46,7 +46,7 @@ class Facts:
     block_size: tokens of one draft block, the first of which is no proposal. streams: hidden-state streams of the
     target that the drafter reads (hc_mult), 1 for an ordinary target. fusion_width: inputs of the drafter's fusion
     layer, from its weights. patched: the multi-stream changes are in place. capture_tokens: largest batch, in tokens,
-    for which a CUDA graph is captured.
+    for which a CUDA graph is captured. schedule_dropped: this method runs without one, whatever was asked for.
     """
 
     method: str
@@ -56,7 +56,7 @@ class Facts:
     block_size: int | None
     target_hidden_size: int
     streams: int
-    aux_layers: int
+    aux_layers: int | None
     fusion_width: int | None
     patched: bool
     pipeline_parallel: int
@@ -65,6 +65,7 @@ class Facts:
     max_num_batched_tokens: int
     capture_tokens: int | None
     start_schedule: bool
+    schedule_dropped: bool
     adaptive_verification: bool
     target_cache_dtype: str
     drafter_cache_dtype: str | None
@@ -110,8 +111,10 @@ def patches_missing(f: Facts) -> Finding | None:
 
 
 def fusion_width_differs(f: Facts) -> Finding | None:
+    if f.method != "dflash" or f.fusion_width is None or f.aux_layers is None:
+        return None
     expected = f.target_hidden_size * f.streams * f.aux_layers
-    if f.method != "dflash" or f.fusion_width is None or f.fusion_width == expected:
+    if f.fusion_width == expected:
         return None
     return fatal(
         "FusionWidthMismatch",
@@ -132,7 +135,8 @@ def streams_cross_pipeline(f: Facts) -> Finding | None:
 
 
 def drafter_cache_shares_format(f: Facts) -> Finding | None:
-    if not f.multi_stream or not f.target_cache_dtype.startswith("fp8") or f.drafter_cache_dtype is not None:
+    # "auto" becomes a packed fp8 format once the target's layers are built, and the drafter would be given the same.
+    if not f.multi_stream or f.drafter_cache_dtype is not None or not f.target_cache_dtype.startswith(("fp8", "auto")):
         return None
     return fatal(
         "DrafterCacheFormat",
@@ -189,6 +193,12 @@ def graph_limit_too_low(f: Facts) -> Finding | None:
 def no_start_schedule(f: Facts) -> Finding | None:
     if f.start_schedule or f.data_parallel > 1:
         return None
+    if f.schedule_dropped:
+        return warning(
+            "NoStartSchedule",
+            f"vLLM's first model runner takes no schedule for method {f.method}, so K cannot be changed while the "
+            "engine runs. Set VLLM_USE_V2_MODEL_RUNNER=1, or use another method.",
+        )
     return warning(
         "NoStartSchedule",
         "the engine was started without a schedule, so K cannot be changed while it runs. Add "

@@ -32,6 +32,10 @@ def invalid(message: str, field: str | None = None) -> Refusal:
     return Refusal(400, "InvalidSchedule", message, field)
 
 
+def unavailable(message: str) -> Refusal:
+    return Refusal(503, "EngineUnavailable", message)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """K at each batch size. table: shape (max_batch,), K at batch 1, 2, ..., max_batch; all 0 when off."""
@@ -78,7 +82,11 @@ def change(request: object, *, start_k: int, max_batch: int) -> Change:
 
 
 def decode(body: bytes) -> object:
-    """`body` as JSON, stricter than the standard library: no NaN, no field twice. Raises Refusal (400)."""
+    """`body` as JSON, stricter than the standard library: no NaN, no field twice, no text that UTF-8 cannot hold.
+
+    Integers come out within a revision's bounds and one beyond, which is as wrong as the one that was sent but fits the
+    message to the engine. Raises Refusal (400).
+    """
 
     def constant(name: str) -> None:
         raise invalid(f"{name} is not JSON")
@@ -90,9 +98,15 @@ def decode(body: bytes) -> object:
         return found
 
     try:
-        return json.loads(body, parse_constant=constant, object_pairs_hook=unique)
+        found = json.loads(body, parse_constant=constant, parse_int=_bounded, object_pairs_hook=unique)
+        json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not JSON: {error}") from error
+
+
+def _bounded(digits: str) -> int:
+    return max(-MAX_REVISION - 1, min(MAX_REVISION + 1, int(digits)))
 
 
 def _schedule(request: Mapping[str, object], start_k: int, max_batch: int) -> Schedule:

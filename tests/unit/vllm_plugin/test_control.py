@@ -19,14 +19,17 @@ class Control:
     def __init__(self, live: Capability = LIVE) -> None:
         engine = Engine("vllm", "0.33.0", "0.1.0", "dflash", 7, Limits(1, 7, 4, 2048, 64), (live,), (Advice("R", "M"),))
         self.applied: list[list[int]] = []
-        self.control = SpeculationControl(engine, Schedule(False, (7,) * 4), self.applied.append, None, lambda: 60.0)
+        schedule = Schedule(False, (7,) * 4)
+        self.control = SpeculationControl(
+            engine, schedule, self.applied.append, None, now=lambda: 60.0, monotonic=lambda: 5.0
+        )
 
-    def put(self, **request: Any) -> dict[str, Any]:
-        return self.control.put(request)
+    def put(self, expires: float = 5.0, **request: Any) -> dict[str, Any]:
+        return self.control.put(request, expires)
 
-    def status(self, **request: Any) -> int:
+    def status(self, expires: float = 5.0, **request: Any) -> int:
         with pytest.raises(Refusal) as refusal:
-            self.put(**request)
+            self.put(expires, **request)
         return refusal.value.status
 
 
@@ -47,6 +50,12 @@ def test_a_new_schedule_comes_into_force_whole() -> None:
     answer = control.put(revision=5, entries=[ENTRY])
     assert (answer["revision"], answer["entries"]) == (5, [ENTRY])
     assert control.applied == [[0, 3, 3, 3, 3]]
+
+
+def test_a_change_that_nobody_waits_for_any_more_is_not_made() -> None:
+    control = Control()
+    assert control.status(expires=4.9, revision=5, entries=[ENTRY]) == 503
+    assert (control.applied, control.control.schedule()["revision"]) == ([], 0)
 
 
 def test_repeating_a_revision_changes_nothing() -> None:

@@ -27,8 +27,9 @@ PATCH = SourcePatch(
     function="Model.width",
     digests={"0.33.0": digest(function_text(UPSTREAM, "Model.width"))},
     changes=(("return self.hidden", "# specdec-vllm: all streams\n        return self.hidden * 4"),),
-    upstream="self.streams",
 )
+
+OLDER = replace(PATCH, changes=(("return self.hidden", "# specdec-vllm: all streams\n        return self.hidden * 2"),))
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,10 @@ PATCH = SourcePatch(
     [
         pytest.param(UPSTREAM, "0.33.0", PatchState.NEEDED, id="as published"),
         pytest.param(patched(PATCH, UPSTREAM), "0.33.0", PatchState.APPLIED, id="made before"),
-        pytest.param(UPSTREAM.replace("hidden", "streams"), "0.33.0", PatchState.UPSTREAM, id="vLLM does it"),
+        pytest.param(patched(OLDER, UPSTREAM), "0.33.0", PatchState.UNKNOWN, id="made by another version"),
         pytest.param(UPSTREAM.replace("hidden", "other"), "0.33.0", PatchState.UNKNOWN, id="another text"),
         pytest.param(UPSTREAM.replace("width", "size"), "0.33.0", PatchState.UNKNOWN, id="the function is gone"),
-        pytest.param(UPSTREAM, "0.32.0", PatchState.NOT_NEEDED, id="a release without the defect"),
+        pytest.param(UPSTREAM, "0.32.0", PatchState.NOT_NEEDED, id="vLLM does it"),
     ],
 )
 def test_states(source: str, release: str, expected: PatchState) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from specdec_vllm.facts import drafter_configuration, fusion_width
+from specdec_vllm.facts import aux_layers, drafter_configuration, fusion_width
 from specdec_vllm.preflight import KNOWN_PAIRS, Facts, Model, PreflightError, findings, refuse
 from specdec_vllm.releases import UntestedRelease, release
 from specdec_vllm.streams import drafter_streams, drafter_width
@@ -34,6 +34,7 @@ GOOD = Facts(
     max_num_batched_tokens=8192,
     capture_tokens=2048,
     start_schedule=True,
+    schedule_dropped=False,
     adaptive_verification=False,
     target_cache_dtype="fp8",
     drafter_cache_dtype="bfloat16",
@@ -52,11 +53,13 @@ def test_the_model_cards_pair_passes() -> None:
         ({"fusion_width": 20480}, "FusionWidthMismatch", True, "choose the one"),
         ({"pipeline_parallel": 2}, "PipelineParallelUnsupported", True, "--tensor-parallel-size"),
         ({"drafter_cache_dtype": None}, "DrafterCacheFormat", True, '"kv_cache_dtype": "bfloat16"'),
+        ({"drafter_cache_dtype": None, "target_cache_dtype": "auto"}, "DrafterCacheFormat", True, "bfloat16"),
         ({"target": Model("deepseek-ai/DeepSeek-V4-Flash-0731", TARGET)}, "DrafterMismatch", False, "Serve "),
         ({"target": Model("/models/target", None)}, "RevisionsUnknown", False, f"Pin --revision {TARGET}"),
         ({"max_num_batched_tokens": 1024}, "BatchedTokensTooFew", False, "Set it to 2048"),
         ({"capture_tokens": 512}, "GraphLimitTooLow", False, "--max-cudagraph-capture-size to 2048"),
         ({"start_schedule": False}, "NoStartSchedule", False, "[[1, 256, 7]]"),
+        ({"start_schedule": False, "schedule_dropped": True}, "NoStartSchedule", False, "VLLM_USE_V2_MODEL_RUNNER=1"),
         ({"data_parallel": 4}, "DataParallel", False, "--tensor-parallel-size"),
         ({"adaptive_verification": True}, "AdaptiveVerification", False, "Remove it"),
     ],
@@ -77,6 +80,8 @@ def test_each_fault_is_found_alone(change: dict[str, Any], reason: str, stops: b
     [
         pytest.param({"capture_tokens": None}, id="no graphs, no limit"),
         pytest.param({"fusion_width": None}, id="weights not on this disk yet"),
+        pytest.param({"aux_layers": None}, id="a drafter that names its layers otherwise"),
+        pytest.param({"drafter_cache_dtype": None, "target_cache_dtype": "bfloat16"}, id="a cache that both can read"),
         pytest.param({"block_size": None}, id="a drafter that states no block"),
         pytest.param({"target": Model(f"/cache/snapshots/{TARGET}", None)}, id="a revision in the path"),
         pytest.param({"method": "eagle3", "patched": False, "k": 9, "max_num_seqs": 100}, id="another method"),
@@ -99,6 +104,20 @@ def test_facts_come_from_the_drafters_own_files(tmp_path: Path) -> None:
     drafter = Model(str(tmp_path), None)
     assert drafter_configuration(drafter) == {"block_size": 8}
     assert fusion_width(drafter) == 3072
+
+
+@pytest.mark.parametrize(
+    ("configuration", "layers"),
+    [
+        ({"aux_hidden_state_layer_ids": [2, 20, 40]}, 3),
+        ({"dflash_config": {"target_layer_ids": [1, 10]}}, 2),
+        ({"aux_hidden_state_layer_ids": None}, None),
+        ({"dflash_config": None}, None),
+        ({}, None),
+    ],
+)
+def test_layers_that_the_drafter_reads(configuration: dict[str, Any], layers: int | None) -> None:
+    assert aux_layers(configuration) == layers
 
 
 @pytest.mark.parametrize("content", [b"", b"short", struct.pack("<Q", 4) + b"{]{]"])

@@ -19,14 +19,14 @@ from specdec_vllm.releases import release
 
 __all__ = ["PATCHES", "PatchError", "PatchState", "SourcePatch", "apply", "in_place", "states", "vllm_folder"]
 
-IN_PLACE = frozenset({PatchState.APPLIED, PatchState.UPSTREAM, PatchState.NOT_NEEDED})
+IN_PLACE = frozenset({PatchState.APPLIED, PatchState.NOT_NEEDED})
 
 
 def vllm_folder() -> Path:
     """Where the vLLM of this environment lies, found without importing it."""
     spec = importlib.util.find_spec("vllm")
     if spec is None or not spec.submodule_search_locations:
-        raise PatchError("vLLM is not installed in this environment")
+        raise PatchError("no vLLM in this environment; run this with the Python that vLLM is installed in")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

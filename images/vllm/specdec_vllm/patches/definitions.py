@@ -28,7 +28,6 @@ FUSION_INPUT: Final = SourcePatch(
             "    return drafter_width(vllm_config) * num_features_to_use",
         ),
     ),
-    upstream="hc_mult",
 )
 
 KNOW_DRAFTER: Final = (
@@ -56,7 +55,6 @@ TARGET_KNOWS_DRAFTER: Final = SourcePatch(
         "0.33.0": "5d214c7cd906be7a32701ff68d2a610ee02e27503be13dcda4f488accca803fa",
     },
     changes=(KNOW_DRAFTER,),
-    upstream="drafter_streams",
 )
 TARGET_STREAMS: Final = SourcePatch(
     name="b-target-streams",
@@ -67,7 +65,6 @@ TARGET_STREAMS: Final = SourcePatch(
         "0.33.0": "64b2821f96b712479654675a429f3796bf8243f81f05037e9c6e30c0800d5779",
     },
     changes=(HAND_OVER,),
-    upstream="aux_recon.flatten(1)",
 )
 CPU_TARGET_KNOWS_DRAFTER: Final = SourcePatch(
     name="b-cpu-target-knows-drafter",
@@ -78,7 +75,6 @@ CPU_TARGET_KNOWS_DRAFTER: Final = SourcePatch(
         "0.33.0": "6f749a376a763f668a3a09f61ee433c4ccb79cf34a73e232964db01e27635f46",
     },
     changes=(KNOW_DRAFTER,),
-    upstream="drafter_streams",
 )
 CPU_TARGET_STREAMS: Final = SourcePatch(
     name="b-cpu-target-streams",
@@ -89,7 +85,6 @@ CPU_TARGET_STREAMS: Final = SourcePatch(
         "0.33.0": "5d6aa4b24d10d5b123bfa36d122a9518d84704b1a9ebb154030331a1bb06b0f5",
     },
     changes=(HAND_OVER,),
-    upstream="aux_recon.flatten(1)",
 )
 
 DRAFTER_BUFFER: Final = SourcePatch(
@@ -107,7 +102,6 @@ DRAFTER_BUFFER: Final = SourcePatch(
             "        if _target_feeds_hc_residual(vllm_config) and not self.speculative_config.use_dflash():\n",
         ),
     ),
-    upstream="use_dflash",
 )
 
 STAGED_STATES: Final = SourcePatch(
@@ -127,7 +121,6 @@ STAGED_STATES: Final = SourcePatch(
             "        aux_layers = get_eagle3_aux_layers_from_config(speculative_config)\n",
         ),
     ),
-    upstream="fc.input_size",
 )
 
 PATCHES: Final = (

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
-
-MARK: Final = "# specdec-vllm:"
 
 
 class PatchError(RuntimeError):
@@ -20,7 +17,6 @@ class PatchError(RuntimeError):
 class PatchState(enum.Enum):
     NEEDED = "needed"
     APPLIED = "applied"
-    UPSTREAM = "done by vLLM itself"
     NOT_NEEDED = "not needed in this release"
     UNKNOWN = "unknown source"
 
@@ -30,8 +26,8 @@ class SourcePatch:
     """One change.
 
     path: file inside the package; function: its qualified name. digests: release -> sha256 of the function's text as
-    published; a release that is missing there does not need the patch. changes: (text, its replacement), each text
-    occurring once. upstream: what the function's text holds once vLLM does the same by itself.
+    published; a release that is missing there does the same by itself. changes: (text, its replacement), each text
+    occurring once.
     """
 
     name: str
@@ -39,13 +35,12 @@ class SourcePatch:
     function: str
     digests: Mapping[str, str] = field(hash=False)
     changes: tuple[tuple[str, str], ...]
-    upstream: str
 
     def read(self, folder: Path) -> str:
         try:
             return (folder / self.path).read_text()
         except OSError as error:
-            raise PatchError(f"{self.path} is missing in {folder}: is this vLLM?") from error
+            raise PatchError(f"{self.path} is missing in {folder}: install vLLM there anew, it is not whole") from error
 
     def unknown(self, version: str) -> str:
         return (
@@ -79,11 +74,10 @@ def state(patch: SourcePatch, source: str, release: str) -> PatchState:
         text = function_text(source, patch.function)
     except PatchError:
         return PatchState.UNKNOWN
-    if MARK in text:
-        return PatchState.APPLIED
     if digest(text) == patch.digests[release]:
         return PatchState.NEEDED
-    return PatchState.UPSTREAM if patch.upstream in text else PatchState.UNKNOWN
+    # A mark alone may be an older version's: what counts is that undoing this patch gives the published text.
+    return PatchState.APPLIED if digest(_undone(patch, text)) == patch.digests[release] else PatchState.UNKNOWN
 
 
 def patched(patch: SourcePatch, source: str) -> str:
@@ -95,3 +89,9 @@ def patched(patch: SourcePatch, source: str) -> str:
             raise PatchError(f"patch {patch.name}: {old.strip()!r} occurs {after.count(old)} times in {patch.function}")
         after = after.replace(old, new)
     return source.replace(before, after)
+
+
+def _undone(patch: SourcePatch, text: str) -> str:
+    for old, new in reversed(patch.changes):
+        text = text.replace(new, old)
+    return text
