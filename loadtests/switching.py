@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -100,12 +100,20 @@ class LiveEngines:
         asyncio.run(self._each(put))
 
     async def _each(self, act: Callable[[LiveClient, Engine], Awaitable[Any]]) -> dict[str, Any]:
-        try:
-            async with LiveClient() as client:
-                found = await asyncio.gather(*(act(client, engine) for engine in self._engines))
-        except EngineError as error:
-            raise ArmError(f"cannot switch an engine live: {error}") from error
+        """Every engine is attempted, whatever becomes of the others: none of them may miss its put-back."""
+        async with LiveClient() as client:
+            found = await asyncio.gather(*(act(client, engine) for engine in self._engines), return_exceptions=True)
+        _raise_failures(found)
         return dict(zip((engine.url for engine in self._engines), found, strict=True))
+
+
+def _raise_failures(found: Sequence[Any]) -> None:
+    failures = [outcome for outcome in found if isinstance(outcome, BaseException)]
+    for failure in failures:
+        if not isinstance(failure, EngineError):
+            raise failure
+    if failures:
+        raise ArmError(f"cannot switch an engine live: {'; '.join(map(str, failures))}") from failures[0]
 
 
 async def _in_force(client: LiveClient, engine: Engine) -> Schedule:

@@ -1,0 +1,64 @@
+"""Engines in memory, in the place of the client that speaks to real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Final, Self
+
+from specdec.api.schedule import Schedule
+from specdec.engine.errors import EngineUnreachable
+from specdec.engine.speculation import API_VERSION, ScheduleInForce, Speculation
+from specdec.engine.target import Target
+
+MAX_BATCH: Final = 16
+_TURNS: Final = 10
+
+
+class Engines:
+    """ks: in force, by URL. gone: those that refuse a connection, at once; the others take some turns of the loop."""
+
+    def __init__(self, *urls: str) -> None:
+        self.ks = dict.fromkeys(urls, 7)
+        self.gone: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def get(self, target: Target) -> Speculation:
+        await self._reach(target)
+        return Speculation.model_validate(
+            {
+                "apiVersion": API_VERSION,
+                "engine": {"name": "vllm", "version": "0"},
+                "method": "dflash",
+                "startNumSpeculativeTokens": 7,
+                "limits": {"minNumSpeculativeTokens": 0, "maxNumSpeculativeTokens": 7, "maxBatch": MAX_BATCH},
+                "schedule": _in_force(self.ks[target.url], 0),
+            }
+        )
+
+    async def put(
+        self, target: Target, schedule: Schedule, *, revision: int, if_revision: int | None = None
+    ) -> ScheduleInForce:
+        await self._reach(target)
+        self.ks[target.url] = schedule.k_at(1)
+        return ScheduleInForce.model_validate(_in_force(self.ks[target.url], revision))
+
+    async def _reach(self, target: Target) -> None:
+        if target.url in self.gone:
+            raise EngineUnreachable(target.pod, "no connection")
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+
+def _in_force(k: int, revision: int) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "off": not k,
+        "entries": [{"fromBatch": 1, "toBatch": MAX_BATCH, "numSpeculativeTokens": k}] if k else [],
+    }
