@@ -38,13 +38,12 @@ from loadtests.records import Target
 from loadtests.resource import Resource
 from loadtests.run import Options
 from loadtests.summary import summarise
-from loadtests.sweep import Cell, Sweep, run_sweep
+from loadtests.sweep import KEEPSAKE, Cell, Sweep, run_sweep
 from loadtests.switching import ByResource, LiveEngines, PausedResource, Switch
 from loadtests.trials import OnTrial, Trials, find_peaks
 from loadtests.verdict import parse_condition
 
 TOKEN_VARIABLE: Final = "SPECDEC_CONTROL_TOKEN"  # noqa: S105 - the name of a variable
-KEEPSAKE: Final = "before.json"
 GO_ON: Final = "interrupted; what was in force before is in force again, and the same command goes on from here"
 _LINE_SECONDS: Final = 30.0
 

@@ -38,6 +38,7 @@ from loadtests.switching import Switch
 
 DONE: Final = "done.json"
 STATE: Final = "sweep.json"
+KEEPSAKE: Final = "before.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class Sweep:
         """What is still to be done, in order."""
         return [cell for cell in self.cells() if not (self.folder_of(cell) / DONE).exists()]
 
+    def unrestored(self) -> bool:
+        """Whether an earlier run was killed, or failed, before it had put back what was in force."""
+        return (self.folder / KEEPSAKE).exists()
+
 
 OnCell: TypeAlias = Callable[[Cell, int], None]
 
@@ -97,13 +102,14 @@ def run_sweep(
     on_cell: OnCell | None = None,
     on_progress: OnProgress | None = None,
 ) -> RunInfo:
-    """Run what is missing and merge everything into one run folder, whose targets are the arms.
+    """Run what is missing, put back what was in force before and merge all into one run folder, its targets the arms.
 
     on_cell: called before each cell with the number of cells left, this one included.
     Raises RunFolderError when the folder holds another sweep.
     """
     claim(sweep.folder / STATE, sweep.state(), f"cells/*/{DONE}")
-    if left := sweep.missing():
+    left = sweep.missing()
+    if left or sweep.unrestored():
         with switch:
             for number, cell in enumerate(left):
                 if on_cell:

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.arms import parse_arms
+from loadtests import switching
+from loadtests.arms import Arm, parse_arms
+from loadtests.keepsake import Keepsake
 from loadtests.records import RunFolderError, Target, claim, read_requests, write_json
+from loadtests.run import Options
 from loadtests.summary import summarise
-from loadtests.sweep import DONE, STATE, Sweep, merge
+from loadtests.sweep import DONE, KEEPSAKE, STATE, Sweep, merge, run_sweep
+from loadtests.switching import LiveEngines
 from tests.unit.loadtests.builders import plan, record, run_folder
+from tests.unit.loadtests.engines import Engines
 
 
 def sweep(folder: Path, blocks: int = 6) -> Sweep:
@@ -40,6 +45,22 @@ def test_an_interrupted_sweep_knows_what_is_missing(tmp_path: Path) -> None:
     assert len(made.missing()) == 18
     write_json(made.folder_of(first) / DONE, {})
     assert first not in made.missing()
+
+
+def test_a_sweep_that_was_killed_after_its_last_cell_still_puts_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def switch() -> LiveEngines:
+        return LiveEngines(tuple(engines.ks), None, keepsake=Keepsake(tmp_path / KEEPSAKE))
+
+    made, engines = sweep(tmp_path), Engines("http://a")
+    monkeypatch.setattr(switching, "LiveClient", lambda: engines)
+    write_json(tmp_path / STATE, made.state())
+    fill(made)
+    switch().__enter__().apply(Arm("K3", k=3))
+    run_sweep(made, switch(), Options())
+    assert engines.ks == {"http://a": 7}
+    assert not made.unrestored()
 
 
 def test_blocks_of_all_arms_share_a_time_axis_so_drift_cancels(tmp_path: Path) -> None:
