@@ -2,7 +2,8 @@
 
 Starts the model card's pair with `vllm serve` from PATH (or takes VLLM_ARGS in place of the defaults), changes K live
 under load and checks: drafts exactly as long as told, acceptance near the model card's, no step-time cliff at any K
-(every K has its CUDA graphs), no warning of the preflight. Writes build/gpu.json; ends with status 1 on a fault.
+(every K has its CUDA graphs), no warning of the preflight. Writes build/gpu.json and the engine's log, build/gpu.log;
+ends with status 1 on a fault.
 
 Not run so far: the expected figures are the model card's and estimates from public tables (docs/vllm.md).
 """
@@ -25,6 +26,7 @@ from tests.engine.environment import ROOT
 from tests.engine.load import Between, load, page
 from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, free_port, until
 
+BUILD: Final = ROOT / "build"
 TARGET: Final = "deepseek-ai/DeepSeek-V4-Flash"
 DRAFTER: Final = "RedHatAI/DeepSeek-V4-Flash-speculator.dflash"
 TARGET_REVISION: Final = "60d8d70770c6776ff598c94bb586a859a38244f1"
@@ -70,8 +72,9 @@ def arguments() -> list[str]:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Server]:
-    port, token_file, log = free_port(), folder / "token", folder / "vllm.log"
+def served(folder: Path, log: Path) -> Iterator[Server]:
+    """The engine, ready; folder: for its token. Raises EngineDied with the end of its log."""
+    port, token_file = free_port(), folder / "token"
     token_file.write_text(CONTROL_TOKEN)
     variables = os.environ | {
         "VLLM_PLUGINS": "specdec_engine,specdec_http",
@@ -84,7 +87,7 @@ def served(folder: Path) -> Iterator[Server]:
         process = subprocess.Popen(command, env=variables, stdout=out, stderr=out, start_new_session=True)
         server = Server(process.pid, port, log, token_file)
         try:
-            until(lambda: process.poll() is None and server.ready(), START_SECONDS, "the engine to be ready")
+            until(server.ready, START_SECONDS, "the engine to be ready")
             yield server
         finally:
             server.stop()
@@ -122,7 +125,8 @@ def faults(found: list[Measured]) -> Iterator[str]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as server:
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder), BUILD / "gpu.log") as server:
         told = server.speculation()
         found = [measure(server, k, batch) for batch in BATCHES for k in KS]
     for seen in found:
@@ -131,8 +135,7 @@ def main() -> int:
         print(f"K={seen.k} B={seen.batch:3d} {speed}  {rates}")
     wrong = [*faults(found), *(f"{w['reason']}: {w['message']}" for w in told["warnings"])]
     result = {"engine": told["engine"], "measured": [asdict(seen) for seen in found], "faults": wrong}
-    (ROOT / "build").mkdir(exist_ok=True)
-    (ROOT / "build" / "gpu.json").write_text(json.dumps(result, indent=1))
+    (BUILD / "gpu.json").write_text(json.dumps(result, indent=1))
     print("\n".join(wrong) or "all as expected")
     return int(bool(wrong))
 

@@ -90,11 +90,12 @@ class Server:
 
     @property
     def alive(self) -> bool:
+        """A process that has ended is not, although its parent has not waited for it yet."""
         try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
             return False
-        return True
+        return _fields(stat)[0] != "Z"
 
     def wait_until_ready(self) -> Self:
         until(self.ready, START_SECONDS, f"{self.url}/health")
@@ -116,7 +117,6 @@ class Server:
 
     def engine_cpu_seconds(self) -> float:
         """CPU time that the engine core has taken."""
-        # After the name, which may hold anything: state, parent, group, ..., ticks in user and kernel mode.
         return sum((int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK") for f in self._children().values())
 
     @contextlib.contextmanager
@@ -132,11 +132,11 @@ class Server:
                 os.kill(pid, signal.SIGCONT)
 
     def _children(self) -> dict[int, list[str]]:
-        """Fields of /proc/PID/stat after the name, by pid: the server leads a process group, its children are in it."""
+        """Fields of /proc/PID/stat by pid: the server leads a process group, its children are in it."""
         found = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
+                fields = _fields(stat.read_text())
                 if int(fields[2]) == self.pid and int(stat.parent.name) != self.pid:
                     found[int(stat.parent.name)] = fields
         return found
@@ -191,6 +191,11 @@ class Server:
             until(lambda: not self.alive, STOP_SECONDS, "the engine's end")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def _fields(stat: str) -> list[str]:
+    """After the name, which may hold anything: state, parent, group, ..., ticks in user and kernel mode."""
+    return stat.rpartition(")")[2].split()
 
 
 class Zygote:
