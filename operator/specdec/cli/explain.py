@@ -28,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     namespace = namespace_of(arguments)
     stored, config_map = ask(arguments, lambda client: _read(client, namespace, arguments.name))
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False)
     tuned = condition(stored, "Tuned")
     console.print(f"now: {tuned.get('reason', 'NotYetMeasured')}: {tuned.get('message', 'no report yet')}")
     for line in explained(stored, config_map, time.time()):
-        console.print(line, markup=False)
+        console.print(line)
     return 0
 
 

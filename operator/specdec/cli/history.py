@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     namespace = namespace_of(arguments)
     (found,) = ask(arguments, lambda client: named(client, namespace, arguments.name))
     entries = found.get("status", {}).get("history", [])
-    console = Console()
+    console = Console(markup=False)
     if not entries:
         console.print(f"{arguments.name} runs with what its spec says; nothing was decided yet")
         return 0

@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps([{"metadata": _identity(body), "status": body.get("status", {})} for body in found], indent=2))
         return 0
-    console = Console()
+    # Messages quote logs, and a log's brackets are no markup.
+    console = Console(markup=False)
     if not found:
         console.print("no SpeculativeDeployment here")
         return 0

@@ -93,6 +93,21 @@ def test_history_shows_promise_and_verdict(monkeypatch: pytest.MonkeyPatch, caps
     assert row == ["2026-01-01T00:00:00Z", "7", "5", "BetterSchedule", "+6%", "-", "Pending"]
 
 
+LOGGED = "[core.py:708] no weights in [/models/target]"
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "history"])
+def test_what_a_log_says_in_brackets_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    body = tuned()
+    body["status"]["conditions"][0]["message"] = body["status"]["history"][0]["reason"] = LOGGED
+    Answers(monkeypatch, (body, None) if command == "explain" else [body])
+    assert main.main([command, "demo"]) == 0
+    assert LOGGED in capsys.readouterr().out
+
+
 def test_explain_says_what_each_k_would_yield() -> None:
     parsed = resource("demo")
     accepted = Checkpoint(accepted=AcceptedDecision(revision=3, switching="Live", start_k=7), asked_start_k=7)
