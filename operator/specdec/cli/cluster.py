@@ -12,6 +12,7 @@ from specdec.cli.failure import Failure
 
 if TYPE_CHECKING:
     from specdec.kube.client import KubeClient
+    from specdec.kube.errors import KubeError
 
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
@@ -40,14 +41,8 @@ def ask(arguments: argparse.Namespace, question: Callable[[KubeClient], Awaitabl
         return asyncio.run(run())
     except CredentialsError as error:
         raise Failure(str(error)) from error
-    except errors.NotFound as error:
-        raise Failure(f"{error}. Check the name and --namespace; `specdec status -A` lists what exists.") from error
-    except errors.Forbidden as error:
-        raise Failure(f"{error}. Ask for the chart's aggregated view or edit role in that namespace.") from error
-    except errors.Unauthenticated as error:
-        raise Failure(f"{error}. Log in again, or name other credentials by --kubeconfig and --context.") from error
     except errors.KubeError as error:
-        raise Failure(str(error)) from error
+        raise Failure(f"{error}. {_remedy(error)}".rstrip()) from error
 
 
 def namespace_of(arguments: argparse.Namespace) -> str:
@@ -57,6 +52,24 @@ def namespace_of(arguments: argparse.Namespace) -> str:
     from specdec.kube.credentials import context_namespace
 
     return context_namespace(arguments.kubeconfig, arguments.context) or "default"
+
+
+def _remedy(error: KubeError) -> str:
+    """What its user can do about `error`, "" where nothing is known."""
+    from specdec.kube import errors
+
+    match error:
+        case errors.NotFound() if errors.KIND_UNKNOWN.search(str(error)):
+            return "Install the chart in this cluster, or choose another one by --context."
+        case errors.NotFound():
+            return "Check the name and --namespace; `specdec status -A` lists what exists."
+        case errors.Forbidden():
+            return "Name a served namespace by -n, or ask for the chart's aggregated view or edit role in that one."
+        case errors.Unauthenticated():
+            return "Log in again, or name other credentials by --kubeconfig and --context."
+        case errors.Unavailable():
+            return "Check --context and that the API server answers."
+    return ""
 
 
 async def named(client: KubeClient, namespace: str | None, name: str) -> list[Json]:

@@ -28,7 +28,7 @@ REMEDIES: Final = (
         "grant the operator this right; the chart's roles have it",
     ),
     (
-        re.compile(r"404 page not found|could not find the requested resource"),
+        errors.KIND_UNKNOWN,
         "install the definition of this kind, or do not ask for it in the spec",
     ),
 )

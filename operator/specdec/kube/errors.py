@@ -13,6 +13,7 @@ KubeError
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 
@@ -55,6 +56,8 @@ class NotLeading(KubeError):
     """A write was stopped because this replica does not hold the lease."""
 
 
+# The server's words, in a NotFound, for a kind whose definition is not installed.
+KIND_UNKNOWN: Final = re.compile(r"404 page not found|could not find the requested resource")
 # A field of the wrong type in a server-side apply is answered with 500, as if it were the server's fault.
 MALFORMED_PATCH: Final = b"failed to create typed patch object"
 _BY_STATUS: Final[dict[int, type[KubeError]]] = {

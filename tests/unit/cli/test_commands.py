@@ -170,7 +170,11 @@ def test_pause_and_resume_say_what_they_did(
     ("error", "remedy"),
     [
         pytest.param(errors.NotFound("get x: 404"), "status -A", id="not found"),
-        pytest.param(errors.Forbidden("get x: 403"), "view or edit role", id="forbidden"),
+        pytest.param(
+            errors.from_status(404, "list x", b"404 page not found\n"), "Install the chart", id="no definition"
+        ),
+        pytest.param(errors.Forbidden("get x: 403"), "-n, or ask for .* view or edit role", id="forbidden"),
+        pytest.param(errors.Unavailable("get x: refused"), "--context and that the API server", id="unavailable"),
         pytest.param(errors.Unauthenticated("get x: 401"), "Log in again", id="unauthenticated"),
     ],
 )
