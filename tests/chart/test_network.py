@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.chart.rendering import Manifest, render
+import pytest
+
+from specdec.api import names
+from tests.chart.rendering import HelmError, Manifest, render
 
 POLICY = "specdec-specdec-operator"
 
@@ -41,10 +44,16 @@ def test_the_operator_reaches_names_the_api_server_and_engines() -> None:
     dns, api_server, engines = policy()["spec"]["egress"]
     assert ports(dns) == {53, 5353}
     assert ports(api_server) == {443, 6443}
-    assert ports(engines) == {8000}
+    assert ports(engines) == {names.HTTP_PORT}
     (peer,) = engines["to"]
     assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "specdec-engine"}
     assert peer["namespaceSelector"] == {}
+
+
+def test_the_engines_port_cannot_be_chosen() -> None:
+    """Operator, Service and probes know but one."""
+    with pytest.raises(HelmError, match="enginePort"):
+        render({"networkPolicy": {"enginePort": 9000}})
 
 
 def test_engines_are_reached_in_the_served_namespaces_only() -> None:
