@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,15 +54,16 @@ LACKS: Final = (
 SAID_LIMIT: Final = 200
 
 
-def capacity(resource: SpeculativeDeployment, seen: Snapshot) -> Finding:
-    """What is to be said under CapacityAvailable."""
-    pods = seen.engines()
+def capacity(resource: SpeculativeDeployment, seen: Snapshot, now: str) -> Finding:
+    """What is to be said under CapacityAvailable. now: RFC 3339."""
+    pods, leaving = seen.engines(), seen.leaving()
+    stuck = [pod for pod in leaving if pod.overdue(now)]
     waiting = [pod for pod in pods if pod.condition("PodScheduled").get("reason") == "Unschedulable"]
-    if waiting and len(waiting) <= seen.leaving:
+    if waiting and len(waiting) <= len(leaving) - len(stuck):
         message = f"{len(waiting)} of {len(pods)} pods wait for the GPUs of pods that are still draining"
         return Finding(Truth.UNKNOWN, Reason.AWAITING_RELEASE, message)
     if waiting:
-        return _lacking(resource, seen, waiting)
+        return _lacking(resource, pods, waiting, stuck)
     if not pods:
         return Finding(Truth.UNKNOWN, Reason.NO_PODS, "no pod asks for a node")
     if not all(pod.scheduled for pod in pods):
@@ -69,14 +71,27 @@ def capacity(resource: SpeculativeDeployment, seen: Snapshot) -> Finding:
     return Finding(Truth.TRUE, Reason.PODS_SCHEDULED, f"{len(pods)} of {len(pods)} pods have a node")
 
 
-def _lacking(resource: SpeculativeDeployment, seen: Snapshot, waiting: list[Pod]) -> Finding:
+def _lacking(
+    resource: SpeculativeDeployment, pods: Sequence[Pod], waiting: Sequence[Pod], stuck: Sequence[Pod]
+) -> Finding:
     """The first lack that the scheduler tells of; the order is the order users read about."""
     said = str(waiting[0].condition("PodScheduled").get("message", ""))
     lack = next(each for each in LACKS if each.told_by(said))
     products = " or ".join(resource.spec.placement.gpu_product) or "any value"
     remedy = lack.remedy.format(gpus=resource.spec.engine.parallelism.gpus, products=products)
-    head = f"{len(waiting)} of {len(seen.engines())} pods found no node"
+    head = f"{len(waiting)} of {len(pods)} pods found no node{_stuck(stuck)}"
     return Finding(Truth.FALSE, lack.reason, f"{head}; {remedy} (the scheduler says: {_short(said)})")
+
+
+def _stuck(pods: Sequence[Pod]) -> str:
+    """What to do about pods that should be gone, "" where there are none."""
+    if not pods:
+        return ""
+    more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
+    return (
+        f"; pod {pods[0].name}{more} should be gone and still holds what it ran on: if its node is dead, delete the "
+        "Node, else force-delete the pod"
+    )
 
 
 def _short(text: str) -> str:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from specdec.api import names
 from specdec.api.manifest import Json, Reference
 from specdec.api.names import Role
+
+# A pod's deletionTimestamp is when its grace period ends; the kubelet kills it then, and reports it gone soon after.
+OVERDUE_AFTER: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,10 @@ class Snapshot:
         found = (body for body in self.children if body["kind"] == "Deployment" and body["metadata"]["name"] == name)
         return next(found, None)
 
-    @property
-    def leaving(self) -> int:
-        """Pods that are on their way out and still hold what they run on."""
-        return sum("deletionTimestamp" in body["metadata"] and not Pod(body).ended for body in self.pods)
+    def leaving(self) -> tuple[Pod, ...]:
+        """Pods that are on their way out and still hold what they run on, by name."""
+        going = (Pod(body) for body in self.pods if "deletionTimestamp" in body["metadata"])
+        return tuple(sorted((pod for pod in going if not pod.ended), key=lambda pod: pod.name))
 
     def engines(self) -> tuple[Pod, ...]:
         """Pods that are not on their way out, by name."""
@@ -70,6 +74,11 @@ class Pod:
     @property
     def ended(self) -> bool:
         return self._status.get("phase") in ("Succeeded", "Failed")
+
+    def overdue(self, now: str) -> bool:
+        """Whether it should be gone, as when the kubelet of its node is dead. now: RFC 3339."""
+        due = self.body["metadata"].get("deletionTimestamp")
+        return due is not None and datetime.fromisoformat(now) - datetime.fromisoformat(due) > OVERDUE_AFTER
 
     @property
     def ready(self) -> bool:

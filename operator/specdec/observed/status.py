@@ -46,7 +46,7 @@ def status(
         Condition.RECONCILING: _reconciling(rollout),
         Condition.STALLED: _stalled(resource, seen),
         Condition.MODEL_CACHED: model_cached(resource, seen, known),
-        Condition.CAPACITY_AVAILABLE: capacity(resource, seen),
+        Condition.CAPACITY_AVAILABLE: capacity(resource, seen, now),
         **_tuners(told),
     }
     generation = resource.metadata.generation
