@@ -12,6 +12,8 @@ from specdec.api.resource import SpeculativeDeployment
 from specdec.observed.snapshot import Snapshot
 
 _FIELDS: Final = {"replicas": "replicas", "ready": "readyReplicas", "updated": "updatedReplicas"}
+# What has to be written before the pods can follow the spec: their templates, and the record that comes before those.
+_LEADING: Final = ("Deployment", "ConfigMap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ def pods_refused(resource: SpeculativeDeployment, seen: Snapshot) -> str | None:
 
 
 def _unseen(resource: SpeculativeDeployment, seen: Snapshot, found: list[Json]) -> tuple[Reason, str] | None:
+    if refused := next((refusal.child for refusal in seen.refusals if refusal.child.kind in _LEADING), None):
+        return Reason.ROLLOUT_NOT_OBSERVED, f"{refused} could not be written; see Stalled"
     if seen.deployment(resource.name) is None:
         return Reason.ROLLOUT_NOT_OBSERVED, "the Deployment does not exist yet"
     if any(_behind(body) for body in found):

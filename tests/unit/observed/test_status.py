@@ -213,6 +213,25 @@ def test_a_child_that_cannot_be_written_stalls(refusal: Refusal, expected: str, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "ready", "reconciling"),
+    [
+        ("Deployment", ("False", "ReplicasNotReady"), ("True", "RolloutNotObserved")),
+        ("ConfigMap", ("False", "ReplicasNotReady"), ("True", "RolloutNotObserved")),
+        ("PodMonitor", ("True", "AllReplicasReady"), ("False", "UpToDate")),
+        ("PodDisruptionBudget", ("True", "AllReplicasReady"), ("False", "UpToDate")),
+    ],
+)
+def test_pods_are_not_up_to_date_while_what_they_follow_is_refused(
+    kind: str, ready: tuple[str, str], reconciling: tuple[str, str]
+) -> None:
+    """Else `kubectl wait --for=condition=Ready` passes on a new generation while the old image runs."""
+    refusal = Refusal(Reference("v1", kind, "default", "demo"), "a policy says no")
+    observation = look(replace(ALL_WELL, refusals=(refusal,)))
+    assert reason(observation, Condition.READY) == ready
+    assert reason(observation, Condition.RECONCILING) == reconciling
+
+
+@pytest.mark.parametrize(
     ("condition", "expected", "said"),
     [
         (
