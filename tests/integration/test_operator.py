@@ -126,8 +126,19 @@ def test_a_paused_resource_is_left_as_it_is(demo: World) -> None:
     demo.apply("demo", paused=True, speculator={"numSpeculativeTokens": 4})
     eventually("the Deployment is paused", lambda: demo.get("deployment", "demo")["spec"].get("paused"))
     assert demo.get("deployment", "demo")["spec"]["template"] == template
+    _up_to_date(demo)
+    eventually("the edit is told", lambda: demo.condition("demo", "Reconciling")["reason"] == "Paused")
+    assert demo.condition("demo", "Ready")["status"] == "False"
     demo.apply("demo", paused=False, speculator={"numSpeculativeTokens": 4})
     eventually("it follows", lambda: '"num_speculative_tokens": 4' in _command(demo))
+
+
+def _up_to_date(world: World) -> None:
+    """As the Deployment controller would say it of one pod."""
+    seen = world.get("deployment", "demo")["metadata"]["generation"]
+    status = {"observedGeneration": seen, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    patch = json.dumps({"status": status})
+    world.kubectl("patch", "deployment", "demo", "--subresource=status", "--type=merge", "-p", patch)
 
 
 def test_a_child_that_nothing_asks_for_any_more_goes(demo: World) -> None:

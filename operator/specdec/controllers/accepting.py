@@ -68,6 +68,15 @@ def trial_objection(resource: SpeculativeDeployment, accepted: AcceptedDecision)
     return next((why for holds, why in facts if holds), None)
 
 
+def held_by_pause(checkpoint: Checkpoint, resource: SpeculativeDeployment, now: float) -> desired.RestartReason | None:
+    """Why the pods would be replaced, were spec.paused not set; None where they would not be, or it is not."""
+    if not resource.spec.paused or checkpoint.accepted is None:
+        return None
+    accepted = amended(checkpoint, resource, now, pods_made=True).accepted
+    assert accepted is not None
+    return desired.restart_reason(resource, accepted)
+
+
 def outdone(checkpoint: Checkpoint, revision: int) -> Checkpoint:
     """`checkpoint` after an engine was seen with a later `revision` than ours, as when the record was lost."""
     accepted = checkpoint.accepted

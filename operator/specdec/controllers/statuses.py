@@ -13,6 +13,7 @@ from specdec.api.event import Event
 from specdec.api.report import TunerReport
 from specdec.api.resource import Problem, SpeculativeDeployment
 from specdec.api.status import Status
+from specdec.controllers.accepting import held_by_pause
 from specdec.controllers.findings import PASSING
 from specdec.controllers.reporting import report_of
 from specdec.controllers.standing import Standing
@@ -41,7 +42,10 @@ class Statuses:
         if seen.resource is None:
             return
         self._refresh(resource, standing)
-        snapshot = observed.Snapshot(seen.children, seen.pods, standing.refusals + standing.token_refusals)
+        held = held_by_pause(standing.checkpoint, resource, self.now().timestamp())
+        snapshot = observed.Snapshot(
+            seen.children, seen.pods, standing.refusals + standing.token_refusals, held.message if held else None
+        )
         before = Status.model_validate(seen.resource.get("status") or {})
         observation = observed.status(resource, snapshot, standing.report, self._time(), before)
         await self._write(seen.resource, observation)

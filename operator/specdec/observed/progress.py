@@ -43,8 +43,8 @@ def progress(resource: SpeculativeDeployment, seen: Snapshot) -> Progress:
         wanted=resource.spec.replicas,
         **{name: sum(_counted(body, field) for body in found) for name, field in _FIELDS.items()},
     )
-    unseen = _unseen(resource, seen, found)
-    reason, message = unseen or _moving(counts, resource.spec.paused) or (Reason.UP_TO_DATE, "all pods are up to date")
+    undone = _unseen(resource, seen, found) or _moving(counts, resource.spec.paused) or _held(seen)
+    reason, message = undone or (Reason.UP_TO_DATE, "all pods are up to date")
     return Progress(counts, reason is Reason.UP_TO_DATE, reason, message)
 
 
@@ -78,6 +78,10 @@ def _moving(counts: Counts, paused: bool) -> tuple[Reason, str] | None:
     if counts.ready < wanted:
         return Reason.ROLLOUT_IN_PROGRESS, f"{counts.ready} of {wanted} pods are ready"
     return None
+
+
+def _held(seen: Snapshot) -> tuple[Reason, str] | None:
+    return (Reason.PAUSED, f"{seen.held}; spec.paused holds the pods as they are") if seen.held else None
 
 
 def _behind(deployment: Json) -> bool:

@@ -37,12 +37,13 @@ class Snapshot:
     """One moment of a resource's surroundings.
 
     children, pods: those that bear the owner label.
-    refusals: children that could not be written in this pass.
+    refusals: children that could not be written in this pass. held: what the pods do not follow because of spec.paused.
     """
 
     children: tuple[Json, ...] = ()
     pods: tuple[Json, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    held: str | None = None
 
     def deployment(self, resource: str, role: Role = Role.STABLE) -> Json | None:
         """The Deployment of `role`, if it exists."""

@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from specdec import tuning
+from specdec import desired, tuning
 from specdec.api.decision import AcceptedDecision
 from specdec.api.schedule import Schedule, Tier, constant
-from specdec.controllers.accepting import accepted_with, amended, in_words, judged, outdone, wanted_live
+from specdec.controllers.accepting import (
+    accepted_with,
+    amended,
+    held_by_pause,
+    in_words,
+    judged,
+    outdone,
+    wanted_live,
+)
 from specdec.controllers.checkpoint import Checkpoint, CheckpointUnreadable, Entry, read
 from tests.support.resource import resource
 
@@ -27,6 +35,24 @@ def decision(kind: tuning.Kind, schedule: Schedule = TIERED, start_k: int | None
 def accepted(checkpoint: Checkpoint) -> AcceptedDecision:
     assert checkpoint.accepted is not None
     return checkpoint.accepted
+
+
+@pytest.mark.parametrize(
+    ("edit", "held"),
+    [
+        pytest.param({"paused": True}, None, id="nothing was edited"),
+        pytest.param({"paused": True, "replicas": 3}, None, id="what needs no restart is not held"),
+        pytest.param({"paused": True, "engine": {"image": "specdec/vllm:2"}}, "ImageChanged", id="the template"),
+        pytest.param(
+            {"paused": True, "speculator": {"numSpeculativeTokens": 4}}, "StartValueChanged", id="the start value"
+        ),
+        pytest.param({"engine": {"image": "specdec/vllm:2"}}, None, id="no pause"),
+    ],
+)
+def test_a_pause_holds_what_would_restart_the_pods(edit: dict[str, Any], held: str | None) -> None:
+    made = replace(FIRST, accepted=desired.pin(resource(), accepted(FIRST)))
+    found = held_by_pause(made, resource(**edit), NOW)
+    assert (found and found.reason) == held
 
 
 def test_the_first_acceptance_is_what_the_user_asked_for() -> None:

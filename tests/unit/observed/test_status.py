@@ -87,6 +87,13 @@ def reason(observation: Observation, condition: Condition) -> tuple[str, str]:
             id="a paused rollout does not move",
         ),
         pytest.param(
+            replace(ALL_WELL, held="spec.engine.image changed"),
+            {"paused": True},
+            ("False", "ReplicasNotReady"),
+            ("False", "Paused"),
+            id="an edit of the template waits for the end of a pause",
+        ),
+        pytest.param(
             seen(deployment(0)),
             {"replicas": 0},
             ("True", "ScaledToZero"),
