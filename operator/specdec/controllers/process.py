@@ -31,7 +31,7 @@ from specdec.kube import credentials, errors
 from specdec.kube.cache import Cache
 from specdec.kube.client import KubeClient
 from specdec.kube.events import Recorder
-from specdec.kube.kinds import CONFIG_MAP, Name
+from specdec.kube.kinds import CONFIG_MAP, RESOURCE, Name
 from specdec.kube.lease import Election
 from specdec.kube.watches import Watches
 
@@ -142,15 +142,17 @@ class Operator:
     async def _take_over(self) -> None:
         """Act once the records of who acted before are read as they are now, not as a watch last showed them.
 
+        Specs come after records: a spec older than the one that a record was made from would look like an edit.
         Until cancelled: a renewal that is late but succeeds is no new beginning, so nobody would start this again.
         """
         while True:
             try:
-                await self.watches.sweep(CONFIG_MAP)
+                for kind in (CONFIG_MAP, RESOURCE):
+                    await self.watches.sweep(kind)
                 break
             except Exception as error:
                 trace = None if isinstance(error, errors.KubeError) else error
-                log.warning("records not read, will try again", error=str(error), exc_info=trace)
+                log.warning("records and specs not read, will try again", error=str(error), exc_info=trace)
                 await asyncio.sleep(FIRST_LIST_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         self.loops.start()
 

@@ -12,7 +12,7 @@ from specdec.controllers.process import Operator
 from specdec.controllers.settings import Settings
 from specdec.kube.client import KubeClient
 from specdec.kube.errors import KubeError, Unavailable
-from specdec.kube.kinds import Kind
+from specdec.kube.kinds import CONFIG_MAP, RESOURCE, Kind
 from tests.support.clock import in_no_time
 
 SETTINGS = Settings(namespaces=(), lease_namespace="default", lease_name="operator", identity="a")
@@ -23,11 +23,13 @@ class Watches:
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
+        self.listed: list[Kind] = []
 
-    async def sweep(self, _: Kind) -> None:
+    async def sweep(self, kind: Kind) -> None:
         await asyncio.sleep(1)
         if self.errors:
             raise self.errors.pop(0)
+        self.listed.append(kind)
 
 
 def operator(*list_errors: Exception) -> Operator:
@@ -52,6 +54,20 @@ def test_a_leader_acts_in_the_end(errors: list[Exception]) -> None:
         taken._lead()
         await asyncio.sleep(60)
         assert taken.loops._started
+        taken._follow()
+
+    in_no_time(main())
+
+
+def test_records_are_read_first_then_specs_then_the_first_pass_begins() -> None:
+    async def main() -> None:
+        taken = operator()
+        taken._lead()
+        await asyncio.sleep(1.5)
+        assert not taken.loops._started
+        await asyncio.sleep(60)
+        assert taken.loops._started
+        assert cast(Any, taken.watches).listed == [CONFIG_MAP, RESOURCE]
         taken._follow()
 
     in_no_time(main())
