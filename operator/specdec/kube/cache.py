@@ -30,9 +30,9 @@ GONE_REMEMBERED: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One object at rest. version: its resourceVersion."""
+    """One object at rest. owner: the resource it is mapped to. version: its resourceVersion."""
 
-    kind: Kind
+    owner: Name
     uid: str
     version: str
     body: bytes
@@ -67,19 +67,21 @@ class Cache:
     def put(self, kind: Kind, body: Json, *, quietly: bool = False) -> None:
         """Take what a watch, a list or an answer to a write has shown, unless a newer version or its end is known.
 
-        quietly: the caller knows already, nobody is woken.
+        An object that has another owner now, or none, is gone to the one it had.
+        quietly: the caller knows already, the owner is not woken.
         """
-        owner = _owner(kind, body)
-        if owner is None:
-            return
-        key = (kind, _name(body))
-        metadata = body["metadata"]
+        key, owner, metadata = (kind, _name(body)), _owner(kind, body), body["metadata"]
         known = self._objects.get(key)
         latest = self._gone.get(metadata["uid"]) if known is None else known.version
         if latest is not None and not _newer(metadata["resourceVersion"], latest):
             return
+        if known is not None and known.owner != owner:
+            self._bury(known.uid, metadata["resourceVersion"])
+            self._forget(key)
+        if owner is None:
+            return
         pruned = json.dumps(prune(kind, body), separators=(",", ":")).encode()
-        self._objects[key] = Stored(kind, metadata["uid"], metadata["resourceVersion"], pruned)
+        self._objects[key] = Stored(owner, metadata["uid"], metadata["resourceVersion"], pruned)
         self._owned[owner].add(key)
         if not quietly:
             self.changed(owner)
@@ -141,10 +143,7 @@ class Cache:
         return (key for key in self._owned.get(owner, ()) if key[0] is not RESOURCE)
 
     def _forget(self, key: tuple[Kind, Name]) -> None:
-        stored = self._objects.pop(key)
-        owner = _owner(key[0], stored.parse())
-        if owner is None:
-            return
+        owner = self._objects.pop(key).owner
         self._owned[owner].discard(key)
         if not self._owned[owner]:
             del self._owned[owner]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from specdec.kube.cache import Cache
 from specdec.kube.kinds import DEPLOYMENT, POD, RESOURCE, Name
 
@@ -34,6 +36,28 @@ def test_a_resource_is_seen_with_all_that_is_mapped_to_it() -> None:
     assert [child["kind"] for child in seen.children] == ["X"]
     assert [pod["metadata"]["name"] for pod in seen.pods] == ["demo-1"]
     assert woken == [DEMO, DEMO, DEMO, Name("default", "other")]
+
+
+@pytest.mark.parametrize("owner", [pytest.param("quarantine", id="to another"), pytest.param(None, id="to none")])
+def test_a_pod_whose_label_is_changed_leaves_its_owner(owner: str | None) -> None:
+    known, woken = cache()
+    known.put(POD, body("demo-1", version=1))
+    woken.clear()
+    known.put(POD, body("demo-1", version=2, owner=owner))
+    assert known.seen(DEMO).pods == ()
+    assert woken[0] == DEMO
+    known.put(POD, body("demo-1", version=1))
+    assert known.seen(DEMO).pods == (), "a list that began before shows the old label"
+    known.drop(POD, body("demo-1", version=3, owner=owner))
+    assert known.seen(DEMO).pods == known.seen(Name("default", "quarantine")).pods == ()
+
+
+def test_a_pod_that_gets_its_label_back_returns_to_its_owner() -> None:
+    known, _ = cache()
+    for version, owner in enumerate(("demo", None, "demo", "quarantine", "demo"), start=1):
+        known.put(POD, body("demo-1", version=version, owner=owner))
+    assert len(known.seen(DEMO).pods) == 1
+    assert known.seen(Name("default", "quarantine")).pods == ()
 
 
 def test_what_is_not_ours_is_not_kept() -> None:
