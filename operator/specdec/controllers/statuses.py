@@ -46,7 +46,7 @@ class Statuses:
         snapshot = observed.Snapshot(
             seen.children, seen.pods, standing.refusals + standing.token_refusals, held.message if held else None
         )
-        before = Status.model_validate(seen.resource.get("status") or {})
+        before = _lenient(seen.resource.get("status"))
         observation = observed.status(resource, snapshot, standing.report, self._time(), before)
         await self._write(seen.resource, observation)
 
@@ -110,6 +110,7 @@ def _drafts(report: TunerReport) -> float:
 
 
 def _lenient(status: Json | None) -> Status:
+    """What another version wrote otherwise counts as nothing, and is written anew."""
     try:
         return Status.model_validate(status or {})
     except ValueError:

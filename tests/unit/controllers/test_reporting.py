@@ -10,6 +10,7 @@ import pytest
 
 from specdec import tuning
 from specdec.api.conditions import Condition, Truth
+from specdec.api.resource import SpeculativeDeployment, parse
 from specdec.api.schedule import Schedule, Tier, from_table
 from specdec.controllers.accepting import accepted_with, amended
 from specdec.controllers.announcements import steps
@@ -22,9 +23,10 @@ from specdec.controllers.statuses import FIGURES_EVERY_SECONDS, Statuses
 from specdec.engine.errors import EngineUnreachable, Unauthorized
 from specdec.engine.scrape import ScrapeFailure, ScrapeReason
 from specdec.engine.speculation import Speculation
+from specdec.kube.cache import Seen
 from specdec.tuning.samples import Sample, StockCounters
 from tests.support.clock import in_no_time
-from tests.support.resource import resource
+from tests.support.resource import resource, stored
 from tests.support.summary import summary
 
 NOBODY = cast(Any, None)
@@ -200,6 +202,43 @@ def test_what_comes_and_goes_with_each_scrape_is_told_like_figures() -> None:
         known.seen = Round(NOW, 1, failures=(ScrapeFailure("p", ScrapeReason.UNREACHABLE, "gone"),))
         statuses._refresh(resource(), known)
         assert said(known) == ("Unreachable", "GainTooSmall"), "what turns False is told at once"
+
+    in_no_time(main())
+
+
+class Writes:
+    """A client, a cache and a recorder that note the statuses that are written."""
+
+    def __init__(self) -> None:
+        self.statuses: list[dict[str, Any]] = []
+
+    async def apply_status(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.statuses.append(manifest["status"])
+        return manifest
+
+    def put(self, *_: Any, **__: Any) -> None: ...
+
+    async def post(self, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({"conditions": [{"type": "Ready", "status": "Perhaps"}]}, id="a field is missing"),
+        pytest.param({"replicas": "two"}, id="a field has another type"),
+        pytest.param({}, id="nothing was written yet"),
+    ],
+)
+def test_a_status_that_another_version_wrote_is_written_anew(status: dict[str, Any]) -> None:
+    async def main() -> None:
+        noted: Any = Writes()
+        found = {**stored(), "status": status}
+        parsed = parse(found)
+        assert isinstance(parsed, SpeculativeDeployment)
+        await Statuses(noted, noted, noted).report(parsed, standing(), Seen(found, (), ()))
+        (written,) = noted.statuses
+        assert written["replicas"] == 0
+        assert [entry["type"] for entry in written["conditions"]] == list(Condition)
 
     in_no_time(main())
 
