@@ -62,14 +62,14 @@ class Reconciler:
             self.metrics.stands(name, self.cache.seen(name).resource)
             return Again()
         standing = await self._standing(name, resource, seen)
-        events = await self._accept(resource, standing, seen)
+        # What is stored is no news to the next pass: if this one failed first, nobody would tell of it.
+        await self.statuses.tell(seen.resource, await self._accept(resource, standing, seen))
         if not standing.refusals:
             await self.tuner.tell(resource, standing)
-            events += await self._apply(resource, standing, seen)
+            await self.statuses.tell(seen.resource, await self._apply(resource, standing, seen))
         again = await self.tuner.ask(resource, standing, seen)
         await self.statuses.report(resource, standing, self.cache.seen(name))
         self.metrics.stands(name, self.cache.seen(name).resource)
-        await self.statuses.tell(seen.resource, events)
         return self._next(name, standing, seen, again)
 
     def _next(self, name: Name, standing: Standing, seen: Seen, asked: Again) -> Again:
