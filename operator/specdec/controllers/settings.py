@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -43,8 +43,10 @@ def add_arguments(parser: ArgumentParser, environment: Mapping[str, str] = os.en
     def default(name: str, otherwise: str | None = None) -> str | None:
         return environment.get(PREFIX + name, otherwise)
 
-    def flag(name: str, text: str, otherwise: str | None = None, **more: object) -> None:
+    def flag(name: str, text: str, otherwise: str | None = None, words: Sequence[str] = (), **more: object) -> None:
         variable = name.upper().replace("-", "_")
+        if words:
+            more |= {"type": _one_of(words), "metavar": f"{{{','.join(words)}}}"}
         parser.add_argument(
             f"--{name}",
             default=default(variable, otherwise),
@@ -62,13 +64,13 @@ def add_arguments(parser: ArgumentParser, environment: Mapping[str, str] = os.en
     parser.set_defaults(environment_namespaces=default("NAMESPACES", ""))
     flag("lease-namespace", "namespace of the Lease", environment.get("POD_NAMESPACE") or _own_namespace())
     flag("lease-name", "name of the Lease that the replicas share", "specdec-operator")
-    flag("leader-election", "whether to act only while holding the Lease", "true", choices=("true", "false"))
+    flag("leader-election", "whether to act only while holding the Lease", "true", ("true", "false"))
     flag("health-port", "port of /healthz, 0 for none", "8080", type=int)
     flag("metrics-port", "port of /metrics, 0 for none", "9090", type=int)
     flag("kubeconfig", "kubeconfig to use instead of the pod's service account or $KUBECONFIG", type=Path)
     flag("context", "context of the kubeconfig")
-    flag("log-level", "least severe messages to write", "info", choices=LEVELS)
-    flag("log-format", "json for a log collector, console for people", "json", choices=("json", "console"))
+    flag("log-level", "least severe messages to write", "info", LEVELS)
+    flag("log-format", "json for a log collector, console for people", "json", ("json", "console"))
 
 
 def from_arguments(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -89,6 +91,17 @@ def from_arguments(arguments: Namespace, environment: Mapping[str, str] = os.env
         log_level=arguments.log_level,
         log_format=cast(Literal["json", "console"], arguments.log_format),
     )
+
+
+def _one_of(words: Sequence[str]) -> Callable[[str], str]:
+    """A type where `choices` would do, were they not left unchecked in what a variable holds."""
+
+    def word(text: str) -> str:
+        if text not in words:
+            raise ArgumentTypeError(f"{text!r} is not known; set one of: {', '.join(words)}")
+        return text
+
+    return word
 
 
 def _own_namespace() -> str:

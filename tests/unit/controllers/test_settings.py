@@ -42,10 +42,29 @@ def test_flags_win_over_variables() -> None:
     assert (found.namespaces, found.metrics_port) == (("c", "d"), 5)
 
 
-def test_a_wrong_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        settings("--log-level=loud")
-    assert "--log-level" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        pytest.param("leader-election", "True", "true, false", id="what reads like true must not mean false"),
+        pytest.param("leader-election", "yes", "true, false", id="a yes"),
+        pytest.param("leader-election", "1", "true, false", id="a one"),
+        pytest.param("leader-election", "", "true, false", id="nothing"),
+        pytest.param("log-level", "verbose", "debug, info, warning, error", id="a level"),
+        pytest.param("log-format", "text", "json, console", id="a format"),
+        pytest.param("metrics-port", "http", "invalid int", id="a port"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_a_flag_and_in_its_variable(
+    name: str, value: str, allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variable = "SPECDEC_" + name.upper().replace("-", "_")
+    given: tuple[tuple[list[str], dict[str, str]], ...] = (([f"--{name}={value}"], {}), ([], {variable: value}))
+    for flags, variables in given:
+        with pytest.raises(SystemExit):
+            settings(*flags, **variables)
+        said = capsys.readouterr().err
+        assert f"--{name}" in said
+        assert allowed in said
 
 
 def test_logs_are_json_lines_of_ours_and_of_libraries(capsys: pytest.CaptureFixture[str]) -> None:
