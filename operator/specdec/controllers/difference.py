@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from specdec.api.manifest import Json, Manifest, Reference, reference
-from specdec.api.names import ANNOTATION_DIGEST, KIND
+from specdec.api.names import ANNOTATION_DIGEST
 from specdec.api.quantities import parse_quantity
 
 # What holds state goes with its resource, never because a spec no longer asks for it: hours of downloads, the token.
@@ -47,10 +47,11 @@ def difference(desired: Sequence[Manifest], seen: Iterable[Json]) -> Difference:
     """Compare what is desired with the children that exist, as the API server returns them."""
     present = {reference(body): body for body in seen}
     wanted = {manifest.reference for manifest in desired}
+    owners = {owner["uid"] for manifest in desired for owner in manifest.body["metadata"]["ownerReferences"]}
     writes = (_write(manifest, present.get(manifest.reference)) for manifest in desired)
     return Difference(
         writes=tuple(write for write in writes if write is not None),
-        prune=tuple(body for ref, body in present.items() if ref not in wanted and _prunable(ref, body)),
+        prune=tuple(body for ref, body in present.items() if ref not in wanted and _prunable(ref, body, owners)),
     )
 
 
@@ -117,8 +118,8 @@ def _same_amount(path: str, wanted: Any, live: Any) -> bool:
         return False
 
 
-def _prunable(ref: Reference, body: Json) -> bool:
+def _prunable(ref: Reference, body: Json, owners: Collection[str]) -> bool:
     """Copied labels do not make an object ours, only its owner does."""
     metadata = body["metadata"]
-    ours = any(owner.get("kind") == KIND for owner in metadata.get("ownerReferences") or ())
+    ours = any(owner["uid"] in owners for owner in metadata.get("ownerReferences") or ())
     return ours and ref.kind not in NEVER_PRUNED and not metadata.get("deletionTimestamp")

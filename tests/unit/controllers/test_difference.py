@@ -9,12 +9,14 @@ import pytest
 
 from specdec.api.decision import AcceptedDecision
 from specdec.api.manifest import Manifest
+from specdec.api.names import API_VERSION, KIND
 from specdec.controllers.difference import difference, unmet
 from specdec.desired import manifests
 from tests.support.resource import resource
 
 ACCEPTED = AcceptedDecision(revision=1, switching="Live", start_k=7)
 DESIRED = manifests(resource(), ACCEPTED)
+OTHERS = {"apiVersion": API_VERSION, "kind": KIND, "name": "other", "uid": "another-uid"}
 
 
 def live(manifest: Manifest, **more: Any) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def test_a_field_that_somebody_changed_is_named() -> None:
     [
         pytest.param({}, True, id="ours"),
         pytest.param({"ownerReferences": []}, False, id="only labelled like ours"),
+        pytest.param({"ownerReferences": [OTHERS]}, False, id="another resource's, labelled like ours"),
         pytest.param({"deletionTimestamp": "2026-01-01T00:00:00Z"}, False, id="on its way out"),
     ],
 )
@@ -67,7 +70,7 @@ def test_what_nothing_asks_for_is_removed(more: dict[str, Any], pruned: bool) ->
 @pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "Secret", "ConfigMap"])
 def test_what_holds_state_is_never_removed(kind: str) -> None:
     stray = live(DESIRED[0], name="stray") | {"kind": kind}
-    assert not difference([], [stray]).prune
+    assert not difference(DESIRED, [stray]).prune
 
 
 @pytest.mark.parametrize(
