@@ -13,8 +13,6 @@ PLURAL: Final = "speculativedeployments"
 SINGULAR: Final = "speculativedeployment"
 SHORT_NAME: Final = "specdep"
 
-FIELD_MANAGER: Final = "specdec-operator"
-
 # A resource's name is the prefix of its children; the longest suffix must leave a DNS label of 63 characters.
 MAX_NAME_LENGTH: Final = 50
 

@@ -121,19 +121,6 @@ class Cache:
             pods=tuple(body for kind, body in mapped if kind is POD),
         )
 
-    def get(self, kind: Kind, name: Name) -> Json | None:
-        stored = self._objects.get((kind, name))
-        return stored.parse() if stored else None
-
-    def version(self, name: Name) -> tuple[str, ...]:
-        """Changes whenever anything in `seen(name)` changes."""
-        own = self._objects.get((RESOURCE, name))
-        return (own.version if own else "", *sorted(self._objects[key].version for key in self._mapped(name)))
-
-    def names(self) -> tuple[Name, ...]:
-        """All resources that exist, and those of which only children are left."""
-        return tuple({name for kind, name in self._objects if kind is RESOURCE} | set(self._owned))
-
     def _bury(self, uid: str, version: str) -> None:
         self._gone[uid] = version
         if len(self._gone) > GONE_REMEMBERED:
