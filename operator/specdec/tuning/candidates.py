@@ -127,6 +127,13 @@ def _allowed(low: int, high: int, ceilings: tuple[int | None, ...], shape: tuple
     return inside
 
 
+def nearest(table: Ints, inside: NDArray[np.bool_]) -> Ints:
+    """`table` with each K that is not `inside` replaced by the nearest that is, the smaller of two."""
+    away = np.abs(np.arange(inside.shape[0])[:, None] - table)
+    out: Ints = np.where(inside, away, np.iinfo(away.dtype).max).argmin(axis=0)
+    return out
+
+
 def best_table(seen: Outlook, inside: NDArray[np.bool_]) -> Ints:
     """Shape (B,): the K of least time per token at each batch size; near ties go to the smaller K."""
     cost = np.where(inside, seen.log_tpot, np.inf)

@@ -63,7 +63,7 @@ class Limits:
     """Bounds and facts of one resource at one instant.
 
     min_k, max_k: the user's bounds of num_speculative_tokens, both inclusive.
-    min_gain_percent: least sure gain for a restart. live_margin_percent: the same for a live change.
+    min_gain_percent: least expected gain for a restart. live_margin_percent: the same for a live change.
     cooldown_seconds: least time between two restarts; live changes wait `live_cooldown_seconds`.
     min_drafts: drafts that must have been seen inside the window before anything is decided.
     graph_capture_tokens: the engine's CUDA graph limit in tokens per step; None when there is none or it is unknown.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import candidates, constraints, guards, learning, restarts, trials, verdicts
@@ -32,6 +33,8 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
     hold = guards.first_objection(guards.BEFORE_ANYTHING, state, limits, now)
     if hold is not None:
         return hold
+    if limits.mode is Mode.RECOMMEND and (ended := _left_over(state, limits, "mode is Recommend", now)) is not None:
+        return ended
     answer = _answer(state, limits, now, chance)
     if limits.mode is Mode.RECOMMEND and isinstance(answer, Decision):
         return Hold(Reason.RECOMMEND_ONLY, f"would act: {answer.message}", now, answer)
@@ -46,7 +49,8 @@ def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision
         return urgent
     hold = guards.first_objection(guards.BEFORE_A_MOVE, state, limits, now)
     if hold is not None:
-        return hold
+        overdue = state.trial is not None and now >= _latest_end(state, state.trial)
+        return (_left_over(state, limits, hold.message, now) if overdue else None) or hold
     broken = _broken_drafter(state, limits, now)
     if broken is not None:
         return broken
@@ -61,7 +65,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         return hold
     seen = candidates.outlook(state)
     inside = candidates.allowed(limits, state.start_k, state.grid)
-    base = candidates.table_of(state.trial.back_to if state.trial is not None else state.in_force, inside.shape[1])
+    base = _before_trial(state, inside)
     inside = constraints.within_targets(inside, seen, limits, state, base)
     margin = limits.live_margin_percent / 100
     if state.exact:
@@ -78,7 +82,8 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
             return other or _trial_runs(state, state.trial, now)
     if sure:
         gained = candidates.gain(seen, base, table, state.load)
-        message = f"{gained.mean_percent:+.1f} % tokens per second expected, at least {gained.lower_percent:+.1f} %"
+        interval = f"{gained.lower_percent:+.1f} to {gained.upper_percent:+.1f}"
+        message = f"{gained.mean_percent:+.1f} % tokens per second expected (90 %: {interval})"
         return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
     if constraints.broken(state, inside, base):
         return _within_targets(state, seen, base, table, now)
@@ -86,7 +91,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         longer = _trial_goes_on(state, state.trial, now) if mean > margin else None
         return longer or _trial_ended(seen, base, table, state, now)
     return (
-        verdicts.take_back(state, now)
+        verdicts.take_back(state, inside, now)
         or (learning.promising(state, seen, base, table, now) if mean > margin else None)
         or (
             learning.worthwhile(state, seen, inside, base, now, chance=chance)
@@ -111,11 +116,30 @@ def _overtaken(state: State, seen: Outlook, table: Ints) -> bool:
 
 def _trial_goes_on(state: State, trial: Trial, now: float) -> Hold | None:
     """A trial that promises a gain goes on until that is sure, or its patience ends."""
-    ends = state.changed_at + (trial.until - state.changed_at) * LONGEST_TRIAL
+    ends = _latest_end(state, trial)
     if now >= ends:
         return None
     message = f"a trial promises a gain that is not yet sure; it goes on for {ends - now:.0f} s at most"
     return Hold(Reason.TRIAL_RUNNING, message, state.changed_at)
+
+
+def _latest_end(state: State, trial: Trial) -> float:
+    return state.changed_at + (trial.until - state.changed_at) * LONGEST_TRIAL
+
+
+def _before_trial(state: State, inside: NDArray[np.bool_]) -> Ints:
+    """What is in force but for a trial; the limits may have changed since one began."""
+    if state.trial is None:
+        return candidates.table_of(state.in_force, inside.shape[1])
+    return candidates.nearest(candidates.table_of(state.trial.back_to, inside.shape[1]), inside)
+
+
+def _left_over(state: State, limits: Limits, why: str, now: float) -> Decision | None:
+    """The end of a trial that nothing will decide any more; it needs no evidence."""
+    if state.trial is None or limits.switching is not Switching.LIVE or limits.rollout_in_progress:
+        return None
+    before = candidates.as_schedule(_before_trial(state, candidates.allowed(limits, state.start_k, state.grid)))
+    return Decision(Kind.LIVE, before, NO_GAIN, Reason.TRIAL_ENDED, f"a trial ends undecided: {why}", now)
 
 
 def _trial_ended(seen: Outlook, base: Ints, table: Ints, state: State, now: float) -> Decision:
@@ -143,15 +167,12 @@ def _forced(state: State, limits: Limits, now: float) -> Decision | None:
     """Moves that need no evidence: what is in force breaks a bound or an engine limit."""
     if limits.switching is not Switching.LIVE or state.off or limits.rollout_in_progress:
         return None
-    size = state.grid.batches.size
     inside = candidates.allowed(limits, state.start_k, state.grid)
-    table = candidates.table_of(state.in_force, size)
-    fits = inside[np.minimum(table, state.start_k), np.arange(size)]
-    if fits.all():
+    table = candidates.table_of(state.in_force, inside.shape[1])
+    fitting = candidates.nearest(table, inside)
+    if (fitting == table).all():
         return None
-    k = np.arange(inside.shape[0])[:, None]
-    nearest = np.where(inside, np.abs(k - table), 99).argmin(axis=0)
-    after = candidates.as_schedule(np.where(fits, table, nearest))
+    after = candidates.as_schedule(fitting)
     low, high = limits.min_k, limits.max_k
     outside = ((table < low) | (table > high)).any()
     if outside:
@@ -215,7 +236,8 @@ def _moved(state: State, decision: Decision, now: float) -> State:
         return replace(state, disabled_at=None, retries=state.retries + 1, position1=np.zeros(2))
     if decision.kind is Kind.RESTART:
         return restarts.begun(state, decision, now)
-    return state
+    # The drafter works again: what it did before makes no later try rarer.
+    return replace(state, retries=0) if decision.reason is Reason.BETTER_SCHEDULE else state
 
 
 def first_schedule(state: State, limits: Limits) -> Schedule:

@@ -31,6 +31,7 @@ LARGEST_SHARE: Final = 0.9  # of the time that prompts can take
 STEP_CV: Final = 0.2  # spread of single steps around their mean
 PROMPT_SD: Final = 0.2  # the same, times the share of a step that prompts take: chunks are not linear
 INTERVAL_SD: Final = 0.01  # what the mean of one interval can be off by, however many steps it has
+OUTLIER: Final = 4.0  # standard deviations of what was expected by which one observation can move the belief at most
 NODES: Final = 36
 SURPRISE_SHARE: Final = 0.02  # weight of one interval in the running innovation variance
 
@@ -150,11 +151,15 @@ def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     cross = belief.covariance @ h.T
     spread = h @ cross
     innovation = spread + np.diag(noise)
+    # A step that stood still, for a compilation or a paused machine, says nothing of its K.
+    most = OUTLIER * np.sqrt(innovation.diagonal())
     gain = np.linalg.solve(innovation, cross.T)
     covariance = belief.covariance - cross @ gain
     ratio = float((away**2 / innovation.diagonal()).mean())
     surprise = belief.surprise * (1 + SURPRISE_SHARE * (min(ratio, 9.0) - 1.0))
-    return Filter(belief.mean + away @ gain, (covariance + covariance.T) / 2, min(max(surprise, 0.2), 25.0))
+    return Filter(
+        belief.mean + np.clip(away, -most, most) @ gain, (covariance + covariance.T) / 2, min(max(surprise, 0.2), 25.0)
+    )
 
 
 def posterior(belief: Filter, on: Grid) -> Surface:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from specdec.api.schedule import Schedule
 from specdec.tuning import candidates
 from specdec.tuning.decisions import Decision, Gain, Kind, Move, Reason, Verdict
@@ -63,12 +66,16 @@ def realised_gain(state: State, move: Move) -> Gain:
     return candidates.gain(seen, before, after, state.load)
 
 
-def take_back(state: State, now: float) -> Decision | None:
-    """Return to the schedule before the last move if that move was judged to have lost."""
+def take_back(state: State, inside: NDArray[np.bool_], now: float) -> Decision | None:
+    """Return to the schedule before the last move if that move was judged to have lost, and what was before it is
+    still allowed. inside: shape (K + 1, B)."""
     if not state.moves or state.moves[-1].verdict is not Verdict.DID_NOT_DELIVER:
         return None
     move = state.moves[-1]
     if move.kind is not Kind.LIVE or move.realised is None or state.in_force != move.after:
+        return None
+    before = candidates.table_of(move.before, inside.shape[1])
+    if (candidates.nearest(before, inside) != before).any():
         return None
     realised = move.realised.mean_percent
     message = f"the last move was to gain {move.predicted.mean_percent:+.1f} % and brought {realised:+.1f} %"

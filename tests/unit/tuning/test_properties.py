@@ -12,12 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
+from specdec.api.schedule import constant
 from specdec.tuning import (
     Decision,
+    Gain,
     Hold,
     Kind,
     Limits,
+    Mode,
+    Move,
     Reason,
+    Verdict,
     acted,
     candidates,
     estimated_costs,
@@ -25,8 +30,8 @@ from specdec.tuning import (
     observe,
     recommend,
 )
-from specdec.tuning.samples import Sample
-from tests.support.engines import CHAT, fleet, scaled
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
+from tests.support.engines import CHAT, HARD, START, Fleet, fleet, scaled
 
 quickly = settings(max_examples=12, deadline=None)
 
@@ -43,6 +48,45 @@ def test_k_never_leaves_the_bounds(low: int, high: int, batch: int, seed: int) -
         for tier in decision.schedule.tiers:
             over = tier.to_batch * (tier.num_speculative_tokens + 1) > 1024
             assert not over or tier.num_speculative_tokens == limits.min_k
+
+
+@quickly
+@given(bounds=some.lists(some.tuples(some.integers(1, 7), some.integers(1, 7)), min_size=4, max_size=8))
+def test_k_never_leaves_bounds_that_the_user_moves(bounds: list[tuple[int, int]]) -> None:
+    running = fleet(pods=1, profile=HARD)
+    for one, other in bounds:
+        running.limits = Limits(min_k=min(one, other), max_k=max(one, other))
+        before = len(running.decisions)
+        running.run(75, 60)
+        for decision in running.decisions[before:]:
+            assert set(decision.schedule.ks) <= set(range(running.limits.min_k, running.limits.max_k + 1)), decision
+
+
+def test_what_was_before_a_lost_move_comes_back_only_inside_the_bounds() -> None:
+    running = fleet(profile=CHAT)
+    running.run(600, 60)
+    lost = Gain(-5.0, -6.0, -4.0)
+    move = Move(
+        running.now, Kind.LIVE, Reason.BETTER_SCHEDULE, constant(7, 256), constant(4, 256), lost,
+        realised=lost, verdict=Verdict.DID_NOT_DELIVER,
+    )  # fmt: skip
+    state, later = replace(running.state, in_force=constant(4, 256), moves=(move,)), running.now + 60
+    back = recommend(state, running.limits, later, 0.5)
+    assert isinstance(back, Decision)
+    assert (back.kind, back.schedule) == (Kind.TAKE_BACK, constant(7, 256))
+    held = recommend(state, replace(running.limits, max_k=5), later, 0.5)
+    assert not isinstance(held, Decision) or held.kind is not Kind.TAKE_BACK
+
+
+@pytest.mark.parametrize("pods", [1, 4])
+def test_a_step_that_stood_still_does_not_move_k(pods: int) -> None:
+    running = fleet(pods=pods, profile=CHAT)
+    running.run(150, 40)
+    for cell, row in running.pods[0].counts.items():
+        if cell[:2] == (running.state.in_force.k_at(40), int(np.searchsorted(BATCH_BUCKET_ENDS, 40))):
+            row[1] += 30.0
+    running.run(1800, 40)
+    assert running.state.in_force.k_at(40) == 4
 
 
 @quickly
@@ -192,6 +236,33 @@ def test_trials_take_little_time_and_lose_little() -> None:
     running.run(2 * 3600, 60, every=30.0)
     spent = sum(d.trial_seconds or 0 for d in running.decisions if d.kind is Kind.TRIAL)
     assert spent / 7200 < 0.05
+
+
+def in_trial() -> Fleet:
+    running = fleet(profile=CHAT)
+    while running.state.trial is None:
+        running.run(15, 60)
+        assert running.now < START + 3600
+    return running
+
+
+def test_a_trial_ends_although_the_traffic_went_away() -> None:
+    running = in_trial()
+    assert running.state.trial is not None
+    back_to = running.state.trial.back_to
+    running.run(300, 0.0, every=15.0, spoil=lambda samples: samples[:0])
+    assert running.state.trial is None
+    assert running.state.in_force == back_to
+    assert running.decisions[-1].reason is Reason.TRIAL_ENDED
+
+
+def test_mode_recommend_ends_a_trial_and_keeps_the_bounds() -> None:
+    running = in_trial()
+    running.limits = Limits(mode=Mode.RECOMMEND, max_k=5)
+    running.run(15, 60)
+    assert running.state.trial is None
+    assert max(running.state.in_force.ks) <= 5
+    assert isinstance(running.run(60, 60), Hold)
 
 
 def test_what_is_acted_on_is_what_is_in_force() -> None:
