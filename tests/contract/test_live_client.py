@@ -24,7 +24,7 @@ from specdec.engine.errors import (
 )
 from specdec.engine.live import MAX_ANSWER_BYTES, LiveClient
 from specdec.engine.target import Target
-from tests.support.simulator import SimulatedEngine, simulators
+from tests.support.simulator import SimulatedEngine, simulators, speculative_config
 
 
 @pytest.fixture
@@ -73,12 +73,25 @@ async def test_refusals_are_told_apart(live: LiveClient, simulator: SimulatedEng
         await live.get(stranger)
 
 
-async def test_an_engine_that_cannot_switch_says_why(live: LiveClient) -> None:
-    with simulators(arguments=["--data-parallel-size", "2"]) as (engine,):
-        switching = (await live.get(engine.target())).capability("LiveSwitching")
+@pytest.mark.parametrize(
+    ("arguments", "speculation", "reason", "said"),
+    [
+        pytest.param(["--data-parallel-size", "2"], None, "DataParallel", "data parallelism", id="several schedulers"),
+        pytest.param(
+            [], speculative_config(), "NoStartSchedule", r"per_batch_size\": \[\[1, 256, 7\]\]", id="no start schedule"
+        ),
+    ],
+)
+async def test_an_engine_that_cannot_switch_says_why(
+    live: LiveClient, arguments: list[str], speculation: str | None, reason: str, said: str
+) -> None:
+    with simulators(arguments=arguments, speculation=speculation) as (engine,):
+        seen = await live.get(engine.target())
+        switching = seen.capability("LiveSwitching")
         assert switching is not None
-        assert not switching.status
-        with pytest.raises(LiveSwitchingUnavailable, match="data parallelism") as refused:
+        assert (switching.status, switching.reason) == (False, reason)
+        assert [warning.reason for warning in seen.warnings] == [reason]
+        with pytest.raises(LiveSwitchingUnavailable, match=said) as refused:
             await live.put(engine.target(), constant(3, 256), revision=1)
         assert refused.value.reason == "LiveSwitchingUnavailable"
 

@@ -22,6 +22,7 @@ SPECULATION: Final = {
     "model": "RedHatAI/DeepSeek-V4-Flash-speculator.dflash",
     "num_speculative_tokens": 7,
     "method": "dflash",
+    "num_speculative_tokens_per_batch_size": [[1, 256, 7]],
 }
 
 

@@ -40,6 +40,10 @@ def speculative_config(num_speculative_tokens: int = 7, **more: Any) -> str:
     return json.dumps(card | more)
 
 
+# Without a schedule at the start K cannot be changed live.
+LIVE: Final = speculative_config(num_speculative_tokens_per_batch_size=[[1, 256, 7]])
+
+
 @dataclass(slots=True)
 class SimulatedEngine:
     """A running simulator. token: opens its live endpoint; api_key: as given."""
@@ -102,7 +106,7 @@ def simulators(
     """`count` simulators that answer /health, all alike.
 
     arguments: more of the command line. settings: SPECDEC_SIM_* without the prefix. speculation: its
-    `--speculative-config`, by default the model card's, "" for none. wait: until the port is open.
+    `--speculative-config`, by default the model card's with a schedule, "" for none. wait: until the port is open.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulators-")))
@@ -133,7 +137,7 @@ def wait_until_healthy(engine: SimulatedEngine, seconds: float = PATIENCE_SECOND
 def _command(port: int, arguments: Sequence[str], speculation: str | None, api_key: str | None) -> list[str]:
     command = [sys.executable, "-m", "specdec_simulator", "serve", MODEL, "--served-model-name", SERVED_NAME]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    config = speculative_config() if speculation is None else speculation
+    config = LIVE if speculation is None else speculation
     command += ["--speculative-config", config] if config else []
     command += ["--api-key", api_key] if api_key else []
     given = set(arguments)

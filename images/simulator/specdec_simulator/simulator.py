@@ -127,18 +127,33 @@ class Simulator:
                 "DataParallel",
                 "vLLM ignores batch-size schedules with data parallelism; start with --data-parallel-size 1",
             )
+        if not self.options.speculative.ranges:
+            limits = self.engine.limits
+            return (
+                "NoStartSchedule",
+                "the engine was started without a schedule, so K cannot be changed while it runs; add"
+                f' "num_speculative_tokens_per_batch_size": [[1, {limits.max_num_seqs}, {limits.start_k}]] to'
+                " --speculative-config",
+            )
         return "SingleScheduler", ""
 
     def _warnings(self) -> list[dict[str, str]]:
+        """An engine that drafts warns of what it cannot do, as our plugin does."""
+        if self.options.speculative is None:
+            return []
+        told = (("GraphLimitTooLow", self._beyond_graphs()), self._live())
+        return [{"reason": reason, "message": message} for reason, message in told if message]
+
+    def _beyond_graphs(self) -> str:
+        """What full batches lose for want of captured graphs, "" when all are captured."""
         limits, captured = self.engine.limits, self.options.capture_tokens
         needed = limits.max_num_seqs * (limits.start_k + 1)
         if captured is None or captured >= needed:
-            return []
-        message = (
+            return ""
+        return (
             f"steps above {captured} tokens run without CUDA graphs; {limits.max_num_seqs} requests with K ="
             f" {limits.start_k} take {needed}: set --max-cudagraph-capture-size {needed} or lower --max-num-seqs"
         )
-        return [{"reason": "GraphLimitTooLow", "message": message}]
 
     async def put_schedule(self, put: Put) -> dict[str, Any]:
         """Put in force between two steps; raises ScheduleRefused and then has changed nothing."""
