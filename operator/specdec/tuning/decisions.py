@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from specdec.api.schedule import Schedule
 
@@ -66,6 +67,9 @@ class Gain:
     mean_percent: float
     lower_percent: float
     upper_percent: float
+
+
+NO_GAIN: Final = Gain(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.api.schedule import Schedule, constant
-from specdec.tuning import candidates, constraints, guards, learning, restarts, trials, verdicts
+from specdec.api.schedule import Schedule
+from specdec.tuning import candidates, constraints, drafter, guards, learning, restarts, trials, verdicts
 from specdec.tuning.candidates import Doubt, Ints, Outlook
-from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
-from specdec.tuning.limits import Limits, Mode, OnBrokenDrafter, Switching
+from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
+from specdec.tuning.limits import Limits, Mode, Switching
 from specdec.tuning.state import State, Trial
 
-BROKEN_FOR_SECONDS: Final = 60.0
-RETRY_AFTER_SECONDS: Final = 3_600.0
-NO_GAIN: Final = Gain(0.0, 0.0, 0.0)
 ACT: Final = 1.28  # standard deviations above zero that a gain must lie: 90 % sure
 AFTER_TRIAL: Final = 0.84  # 80 %: the trial has just shown it
 LONGEST_TRIAL: Final = 4.0  # times its length that a trial may last while it promises a gain
@@ -51,7 +48,7 @@ def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision
     if hold is not None:
         overdue = state.trial is not None and now >= _latest_end(state, state.trial)
         return (_left_over(state, limits, hold.message, now) if overdue else None) or hold
-    broken = _broken_drafter(state, limits, now)
+    broken = drafter.recommend(state, limits, now)
     if broken is not None:
         return broken
     if limits.switching is Switching.RESTART:
@@ -179,38 +176,6 @@ def _forced(state: State, limits: Limits, now: float) -> Decision | None:
         return Decision(Kind.LIVE, after, NO_GAIN, Reason.BOUNDS_CHANGED, f"K must lie in {low}..{high}", now)
     message = "batch x (K + 1) must stay within the engine's CUDA graph and batched-token limits"
     return Decision(Kind.LIVE, after, NO_GAIN, Reason.GRAPH_LIMIT, message, now)
-
-
-def _broken_drafter(state: State, limits: Limits, now: float) -> Decision | Hold | None:
-    """Off after a minute below the threshold; a short try again after an hour, then rarer."""
-    size = state.grid.batches.size
-    if state.off:
-        return _retry(state, limits, now)
-    if state.broken_since is None or now - state.broken_since < BROKEN_FOR_SECONDS:
-        return None
-    trials, accepted = state.position1
-    found = f"the drafter's first token is accepted in {100 * accepted / trials:.0f} % of drafts; it does not fit"
-    least = constant(max(limits.min_k, 1), size)
-    if limits.switching is Switching.RESTART and state.in_force != least:
-        return restarts.to_minimum(state, limits, least, found, now)
-    if limits.switching is Switching.LIVE and limits.on_broken_drafter is OnBrokenDrafter.DISABLE:
-        return Decision(Kind.DISABLE, constant(0, size), NO_GAIN, Reason.BROKEN_DRAFTER, found, now)
-    if limits.switching is Switching.LIVE and state.in_force != least:
-        message = f"{found}; K is held at its minimum"
-        return Decision(Kind.LIVE, least, NO_GAIN, Reason.BROKEN_DRAFTER, message, now)
-    return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
-
-
-def _retry(state: State, limits: Limits, now: float) -> Decision | Hold:
-    """Speculation is off: a short try after an hour, then rarer and rarer."""
-    wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
-    since = state.disabled_at if state.disabled_at is not None else now
-    if now - since < wait:
-        return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)
-    if limits.switching is not Switching.LIVE:
-        return Hold(Reason.SWITCHING_UNAVAILABLE, "speculation is off and no engine can switch it on live", since)
-    again = constant(max(limits.min_k, 1), state.grid.batches.size)
-    return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, "see whether the drafter fits now", now)
 
 
 def acted(state: State, decision: Decision, now: float) -> State:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule
 from specdec.tuning import acceptance, candidates, constraints, guards, trials
 from specdec.tuning.candidates import Outlook
-from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
+from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
 from specdec.tuning.prior import CostTable
 from specdec.tuning.state import State
@@ -92,8 +92,7 @@ def to_minimum(state: State, limits: Limits, least: Schedule, found: str, now: f
     hold = guards.first_objection(guards.BEFORE_AN_URGENT_RESTART, state, limits, now)
     if hold is not None:
         return Hold(Reason.BROKEN_DRAFTER, f"{found}; {hold.message}", hold.since)
-    none = Gain(0.0, 0.0, 0.0)
-    return Decision(Kind.RESTART, least, none, Reason.BROKEN_DRAFTER, found, now, start_k=max(least.ks))
+    return Decision(Kind.RESTART, least, NO_GAIN, Reason.BROKEN_DRAFTER, found, now, start_k=max(least.ks))
 
 
 def begun(state: State, decision: Decision, now: float) -> State:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, constant
 from specdec.tuning import acceptance, candidates, restarts, trials
-from specdec.tuning.decisions import Gain, Move
+from specdec.tuning.decisions import NO_GAIN, Gain, Move
 from specdec.tuning.histograms import quantile
 from specdec.tuning.limits import Limits, Switching
 from specdec.tuning.state import State
@@ -109,7 +109,7 @@ def _by_restart(state: State, limits: Limits) -> tuple[Schedule, Gain]:
     """What one replica would try, were a restart allowed now; what is in force where too little is known to try it."""
     found = restarts.forecast(state, limits, candidates.outlook(state, patient=True))
     if found.sureness < trials.LIKELY:
-        return state.in_force, Gain(0.0, 0.0, 0.0)
+        return state.in_force, NO_GAIN
     return found.plan.schedule, found.gain
 
 

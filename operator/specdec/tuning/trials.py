@@ -12,7 +12,7 @@ from typing import Final
 
 from specdec.api.schedule import Schedule
 from specdec.tuning.canary import Canary
-from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Reason
+from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
 from specdec.tuning.state import State
 
@@ -159,5 +159,5 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def _taken_back(state: State, canary: Canary, reason: Reason, message: str, now: float) -> Decision:
     gain = canary.gain()
-    measured = gain if gain is not None and gain.upper_percent <= 100.0 else Gain(0.0, 0.0, 0.0)
+    measured = gain if gain is not None and gain.upper_percent <= 100.0 else NO_GAIN
     return Decision(Kind.END_TRIAL, state.in_force, measured, reason, f"{message}; it is taken back", now)

@@ -119,6 +119,29 @@ def test_a_broken_drafter_may_be_held_at_the_minimum() -> None:
     assert answer.reason is Reason.BROKEN_DRAFTER
 
 
+RISING = (0.28, 0.16, 0.11, 0.085, 0.07, 0.06, 0.054)
+
+
+def test_a_poor_first_token_is_no_reason_to_stop_where_drafting_pays() -> None:
+    running = fleet(profile=RISING)
+    running.run(1800, 60)
+    kinds = [d.kind for d in running.decisions if d.kind in {Kind.DISABLE, Kind.ENABLE}]
+    assert kinds in ([], [Kind.DISABLE, Kind.ENABLE])
+    assert 1 <= running.state.in_force.k_at(60) <= 3
+
+
+def test_drafting_comes_back_once_its_absence_is_seen_to_cost_more() -> None:
+    """The prior says that drafts are dear; they cost next to nothing, as only steps without them show."""
+    true = estimated_costs()
+    cheap = replace(true, draft_ms=tuple(tuple(0.05 * ms for ms in row) for row in true.draft_ms))
+    dear = replace(true, draft_ms=tuple(tuple(6.0 * ms for ms in row) for row in true.draft_ms))
+    running = fleet(profile=RISING, costs=cheap, prior=replace(estimated_prior(), costs=dear))
+    running.run(900, 60)
+    kinds = [d.kind for d in running.decisions if d.kind in {Kind.DISABLE, Kind.ENABLE}]
+    assert kinds == [Kind.DISABLE, Kind.ENABLE]
+    assert not running.state.off
+
+
 def test_a_drafter_that_fits_again_is_used_again() -> None:
     running = fleet(profile=BROKEN)
     running.run(300, 20)
