@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, canary, candidates, costing, surface, verdicts
+from specdec.tuning import acceptance, canary, candidates, clock, costing, surface, verdicts
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -55,7 +55,7 @@ def observe(
     restarted and figures that are no counts are dropped; the pod's next interval starts at this sample.
     window_seconds: half-life of `State.recent`, and length of the windows in which a replica on trial is compared.
     """
-    samples = tuple(samples)
+    samples, state = tuple(samples), clock.followed(state, now)
     if state.canary is not None:
         state = replace(state, canary=canary.observed(state.canary, samples, now, window_seconds))
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
