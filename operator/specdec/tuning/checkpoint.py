@@ -23,6 +23,7 @@ from specdec.tuning.surface import PODS, Filter
 from specdec.tuning.window import BUCKETS
 
 VERSION: Final = 1
+LARGEST_OF_SURFACE: Final = 1e4  # of its means and covariances; each begins at 0 with a variance of 1
 Floats = NDArray[np.float64]
 
 
@@ -73,7 +74,7 @@ def load(text: str, environment: Environment, prior: Prior) -> State:
         if document["environment"] != environment.key:
             raise CheckpointError("it was learned in another environment (model, drafter, GPU, layout or image)")
         return _state(document, environment, prior)
-    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"damaged checkpoint: {error!r}") from error
     except CheckpointError:
         raise
@@ -82,35 +83,36 @@ def load(text: str, environment: Environment, prior: Prior) -> State:
 
 
 def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) -> State:
-    fresh = new_state(environment, prior, _schedule(document["inForce"]))
+    most = environment.start_k
+    fresh = new_state(environment, prior, _schedule(document["inForce"], most))
     steps = _dense(document["steps"], (fresh.tried_steps.size, 1)).reshape(fresh.tried_steps.shape)
     belief = _belief(document, fresh.belief)
     memory = replace(
         fresh.acceptance,
         fast=_array(document["fast"], fresh.acceptance.fast.shape),
         slow=_array(document["slow"], fresh.acceptance.slow.shape),
-        seen_drafts=float(document["seenDrafts"]),
+        seen_drafts=_finite(document["seenDrafts"]),
     )
     trial = document["trial"]
     return replace(
         fresh,
-        start_k=int(document["startK"]),
+        start_k=_k(document["startK"], most),
         acceptance=memory,
         tried_steps=steps,
         belief=belief,
         day_load=_dense(document["dayLoad"], (BUCKETS, 2)),
-        first_at=document["firstAt"],
-        last_at=document["lastAt"],
+        first_at=_when(document["firstAt"]),
+        last_at=_when(document["lastAt"]),
         changed_at=_past(document["changedAt"]),
         restarted_at=_past(document["restartedAt"]),
-        disabled_at=document["disabledAt"],
+        disabled_at=_when(document["disabledAt"]),
         retries=int(document["retries"]),
-        trial=None if trial is None else Trial(float(trial["until"]), _schedule(trial["backTo"])),
-        tried={int(tag): float(at) for tag, at in document["tried"].items()},
+        trial=None if trial is None else Trial(_finite(trial["until"]), _schedule(trial["backTo"], most)),
+        tried=_times(document["tried"]),
         tried_at=_past(document["triedAt"]),
-        canary=_read_canary(document.get("canary")),
-        failed={int(k): float(at) for k, at in document.get("failed", {}).items()},
-        moves=tuple(_read_move(move) for move in document["moves"]),
+        canary=_read_canary(document.get("canary"), most),
+        failed=_times(document.get("failed", {})),
+        moves=tuple(_read_move(move, most) for move in document["moves"]),
         surface=surface.posterior(belief, fresh.grid),
     )
 
@@ -119,12 +121,9 @@ def _belief(document: Mapping[str, Any], fresh: Filter) -> Filter:
     """Pods come back with levels unknown."""
     size = fresh.mean.size - PODS
     mean, covariance = fresh.mean.copy(), fresh.covariance.copy()
-    mean[:size] = np.asarray(document["mean"], dtype=float).reshape(size)
+    mean[:size] = _sound(np.asarray(document["mean"], dtype=float).reshape(size))
     covariance[:size, :size] = _unpacked(document["spread"], size)
-    surprise = float(document["surprise"])
-    if not (np.isfinite(mean).all() and math.isfinite(surprise)):
-        raise CheckpointError("a figure of the step-time surface is not finite")
-    return Filter(mean, covariance, surprise)
+    return Filter(mean, covariance, _finite(document["surprise"]))
 
 
 def _packed(covariance: Floats) -> str:
@@ -135,10 +134,14 @@ def _packed(covariance: Floats) -> str:
 def _unpacked(text: str, size: int) -> Floats:
     lower = np.zeros((size, size))
     values = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(float)
-    if not np.isfinite(values).all():
-        raise CheckpointError("the covariance of the step-time surface is not finite")
-    lower[np.tril_indices(size)] = values
+    lower[np.tril_indices(size)] = _sound(values)
     return lower + np.tril(lower, -1).T
+
+
+def _sound(values: Floats) -> Floats:
+    if not (np.abs(values) <= LARGEST_OF_SURFACE).all():
+        raise CheckpointError("a figure of the step-time surface is not finite, or beyond anything that is learned")
+    return values
 
 
 def _number(value: float) -> float:
@@ -171,16 +174,36 @@ def _time(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _finite(value: float) -> float:
+    if not math.isfinite(number := float(value)):
+        raise CheckpointError("a figure is not finite")
+    return number
+
+
+def _when(value: float | None) -> float | None:
+    return None if value is None else _finite(value)
+
+
 def _past(value: float | None) -> float:
-    return -math.inf if value is None else float(value)
+    return -math.inf if value is None else _finite(value)
+
+
+def _times(document: Mapping[str, float]) -> dict[int, float]:
+    return {int(tag): _finite(at) for tag, at in document.items()}
+
+
+def _k(value: int, most: int) -> int:
+    if not 0 <= (k := int(value)) <= most:
+        raise CheckpointError(f"a K of {k}, where 0 to {most} are possible")
+    return k
 
 
 def _tiers(schedule: Schedule) -> list[list[int]]:
     return [[t.from_batch, t.to_batch, t.num_speculative_tokens] for t in schedule.tiers]
 
 
-def _schedule(tiers: list[list[int]]) -> Schedule:
-    return Schedule(tuple(Tier(int(a), int(b), int(k)) for a, b, k in tiers))
+def _schedule(tiers: list[list[int]], most: int) -> Schedule:
+    return Schedule(tuple(Tier(int(a), int(b), _k(k, most)) for a, b, k in tiers))
 
 
 def _gain(gain: Gain | None) -> list[float] | None:
@@ -203,20 +226,20 @@ def _canary(canary: Canary) -> dict[str, Any]:
     }
 
 
-def _read_canary(document: Mapping[str, Any] | None) -> Canary | None:
+def _read_canary(document: Mapping[str, Any] | None, most: int) -> Canary | None:
     """The window under way is lost; those that were closed count on."""
     if document is None:
         return None
     count, mean, squares = document["seen"]
     return Canary(
-        start_k=int(document["startK"]),
-        schedule=_schedule(document["schedule"]),
-        expected=Gain(*map(float, document["expected"])),
-        began=float(document["began"]),
-        first_seen=document["firstSeen"],
-        last_seen=document["lastSeen"],
+        start_k=_k(document["startK"], most),
+        schedule=_schedule(document["schedule"], most),
+        expected=Gain(*map(_finite, document["expected"])),
+        began=_finite(document["began"]),
+        first_seen=_when(document["firstSeen"]),
+        last_seen=_when(document["lastSeen"]),
         restarts=int(document["restarts"]),
-        seen=Running(int(count), float(mean), float(squares)),
+        seen=Running(int(count), _finite(mean), _finite(squares)),
         peers=int(document["peers"]),
     )
 
@@ -234,15 +257,15 @@ def _move(move: Move) -> dict[str, Any]:
     }
 
 
-def _read_move(document: Mapping[str, Any]) -> Move:
+def _read_move(document: Mapping[str, Any], most: int) -> Move:
     realised = document["realised"]
     return Move(
-        at=float(document["at"]),
+        at=_finite(document["at"]),
         kind=Kind(document["kind"]),
         reason=Reason(document["reason"]),
-        before=_schedule(document["before"]),
-        after=_schedule(document["after"]),
-        predicted=Gain(*map(float, document["predicted"])),
-        realised=None if realised is None else Gain(*map(float, realised)),
+        before=_schedule(document["before"], most),
+        after=_schedule(document["after"], most),
+        predicted=Gain(*map(_finite, document["predicted"])),
+        realised=None if realised is None else Gain(*map(_finite, realised)),
         verdict=Verdict(document["verdict"]),
     )

@@ -65,6 +65,20 @@ def test_a_fresh_state_survives_too() -> None:
     )
 
 
+CANARY = {
+    "startK": 3,
+    "schedule": [[1, 256, 3]],
+    "expected": [1.0, 0.0, 2.0],
+    "began": 1.0,
+    "firstSeen": None,
+    "lastSeen": None,
+    "restarts": 0,
+    "seen": [0, 0.0, 0.0],
+    "peers": 1,
+}
+WEIGHTS = len(json.loads(dump(new_state(Environment(), estimated_prior())))["mean"])
+
+
 def spoilt(**changes: object) -> str:
     document = json.loads(dump(learned().state)) | changes
     return json.dumps({key: value for key, value in document.items() if value is not ...})
@@ -83,6 +97,15 @@ def spoilt(**changes: object) -> str:
         pytest.param(spoilt(spread="AAAA"), "damaged", id="a torn covariance"),
         pytest.param(spoilt(moves=...), "damaged", id="a field missing"),
         pytest.param(spoilt(surprise=float("nan")), "not finite", id="not a number"),
+        pytest.param("[" * 100_000, "damaged", id="nested without end"),
+        pytest.param(spoilt(firstAt="x"), "damaged", id="a word for a time"),
+        pytest.param(spoilt(lastAt=[1.0]), "damaged", id="a list for a time"),
+        pytest.param(spoilt(disabledAt=float("inf")), "not finite", id="a time without end"),
+        pytest.param(spoilt(canary=CANARY | {"firstSeen": "a"}), "damaged", id="a word for a replica's time"),
+        pytest.param(spoilt(canary=CANARY | {"startK": 99}), "a K of 99", id="a replica's K that is none"),
+        pytest.param(spoilt(startK=99), "a K of 99, where 0 to 7 are possible", id="a start value that is none"),
+        pytest.param(spoilt(inForce=[[1, 256, 99]]), "a K of 99", id="a schedule of a K that is none"),
+        pytest.param(spoilt(mean=[1e300] * WEIGHTS), "beyond anything", id="a mean beyond reason"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_says_why(text: str, message: str) -> None:
@@ -90,9 +113,10 @@ def test_a_checkpoint_that_cannot_be_used_says_why(text: str, message: str) -> N
         load(text, Environment(model="m", drafter="d"), estimated_prior())
 
 
-def test_a_covariance_that_is_not_finite_is_refused() -> None:
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38])
+def test_a_covariance_beyond_reason_is_refused(value: float) -> None:
     state = learned().state
-    torn = replace(state, belief=replace(state.belief, covariance=np.full_like(state.belief.covariance, np.inf)))
+    torn = replace(state, belief=replace(state.belief, covariance=np.full_like(state.belief.covariance, value)))
     with pytest.raises(CheckpointError, match="finite"), np.errstate(invalid="ignore"):
         load(dump(torn), state.environment, state.prior)
 
