@@ -74,11 +74,16 @@ def restored(
 
 def _learned(resource: SpeculativeDeployment, checkpoint: Checkpoint, donor: tuning.State | None) -> tuning.State:
     environment, prior = environment_of(resource), tuning.estimated_prior()
+    told = log.bind(resource=resource.name, namespace=resource.namespace)
+
+    def tell(why: str) -> None:
+        told.info("step costs are learned anew", why=why)
+
     if checkpoint.tuner is not None:
         try:
-            return tuning.load(checkpoint.tuner, environment, prior)
+            return tuning.load(checkpoint.tuner, environment, prior, tell)
         except tuning.CheckpointError as error:
-            log.info("learning begins anew", resource=resource.name, namespace=resource.namespace, why=str(error))
+            told.info("learning begins anew", why=str(error))
     fresh = tuning.new_state(environment, prior)
     return fresh if donor is None or donor.environment != environment else tuning.inherited(fresh, donor)
 

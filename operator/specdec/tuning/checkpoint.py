@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ def dump(state: State) -> str:
     document = {
         "version": VERSION,
         "environment": state.environment.key,
+        "relativeTo": _relative_to(state.environment, state.prior),
         "inForce": _tiers(state.in_force),
         "startK": state.start_k,
         "fast": _numbers(state.acceptance.fast.ravel()),
@@ -62,9 +63,10 @@ def dump(state: State) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def load(text: str, environment: Environment, prior: Prior) -> State:
+def load(text: str, environment: Environment, prior: Prior, tell: Callable[[str], None] = lambda _: None) -> State:
     """The state that `dump` wrote, without its window of recent samples.
 
+    tell: told why step costs are learned anew, where those in the text are relative to another prior or largest batch.
     Raises CheckpointError when the text is damaged or was written for another environment or version.
     """
     try:
@@ -73,7 +75,12 @@ def load(text: str, environment: Environment, prior: Prior) -> State:
             raise CheckpointError(f"version {document['version']}, this operator reads {VERSION}")
         if document["environment"] != environment.key:
             raise CheckpointError("it was learned in another environment (model, drafter, GPU, layout or image)")
-        return _state(document, environment, prior)
+        state = _state(document, environment, prior)
+        other = _relative_to_another(document, environment, prior)
+        if other is None:
+            return _with_costs(state, document)
+        tell(other)
+        return state
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"damaged checkpoint: {error!r}") from error
     except CheckpointError:
@@ -85,8 +92,6 @@ def load(text: str, environment: Environment, prior: Prior) -> State:
 def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) -> State:
     most = environment.start_k
     fresh = new_state(environment, prior, _schedule(document["inForce"], most))
-    steps = _dense(document["steps"], (fresh.tried_steps.size, 1)).reshape(fresh.tried_steps.shape)
-    belief = _belief(document, fresh.belief)
     memory = replace(
         fresh.acceptance,
         fast=_array(document["fast"], fresh.acceptance.fast.shape),
@@ -98,23 +103,47 @@ def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) 
         fresh,
         start_k=_k(document["startK"], most),
         acceptance=memory,
-        tried_steps=steps,
-        belief=belief,
         day_load=_dense(document["dayLoad"], (BUCKETS, 2)),
-        first_at=_when(document["firstAt"]),
         last_at=_when(document["lastAt"]),
         changed_at=_past(document["changedAt"]),
         restarted_at=_past(document["restartedAt"]),
         disabled_at=_when(document["disabledAt"]),
         retries=int(document["retries"]),
         trial=None if trial is None else Trial(_finite(trial["until"]), _schedule(trial["backTo"], most)),
-        tried=_times(document["tried"]),
         tried_at=_past(document["triedAt"]),
         canary=_read_canary(document.get("canary"), most),
         failed=_times(document.get("failed", {})),
         moves=tuple(_read_move(move, most) for move in document["moves"]),
-        surface=surface.posterior(belief, fresh.grid),
     )
+
+
+def _with_costs(state: State, document: Mapping[str, Any]) -> State:
+    """`state` with the step costs, and with what says that they need not be tried again soon."""
+    steps, belief = state.tried_steps, _belief(document, state.belief)
+    return replace(
+        state,
+        first_at=_when(document["firstAt"]),
+        tried_steps=_dense(document["steps"], (steps.size, 1)).reshape(steps.shape),
+        tried=_times(document["tried"]),
+        belief=belief,
+        surface=surface.posterior(belief, state.grid),
+    )
+
+
+def _relative_to(environment: Environment, prior: Prior) -> dict[str, Any]:
+    """What the residual of the step times was learned against."""
+    return {"maxNumSeqs": environment.max_num_seqs, "costs": prior.costs.digest}
+
+
+def _relative_to_another(document: Mapping[str, Any], environment: Environment, prior: Prior) -> str | None:
+    """Why step costs cannot be carried over, or None. A text that does not say is taken to fit."""
+    wanted = _relative_to(environment, prior)
+    found = document.get("relativeTo", wanted)
+    if found == wanted:
+        return None
+    if found["maxNumSeqs"] != wanted["maxNumSeqs"]:
+        return f"they were learned with maxNumSeqs {found['maxNumSeqs']}, which is {wanted['maxNumSeqs']} now"
+    return "they were learned as corrections of another release's step times"
 
 
 def _belief(document: Mapping[str, Any], fresh: Filter) -> Filter:

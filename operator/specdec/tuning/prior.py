@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,11 @@ class CostTable:
     @property
     def max_k(self) -> int:
         return len(self.draft_ms)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal tables, across processes."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
     def step_ms(self, k: int, batch: Floats, *, start_k: int | None = None) -> Floats:
         """Step time at `batch` requests in an engine started with `start_k` (default: the largest K of the table).

@@ -11,15 +11,18 @@ import pytest
 from specdec.tuning import (
     CheckpointError,
     Environment,
+    Hold,
     Limits,
+    Prior,
     dump,
     estimated_prior,
     explain,
     load,
     new_state,
+    observe,
     recommend,
 )
-from tests.support.engines import BROKEN, Fleet, fleet
+from tests.support.engines import BROKEN, START, Fleet, fleet, scaled
 
 LIMIT_BYTES = 16 * 1024
 
@@ -125,3 +128,36 @@ def test_an_operator_that_has_just_restarted_can_still_explain() -> None:
     running = learned()
     again = load(dump(running.state), running.state.environment, running.state.prior)
     assert {row.k for row in explain(again, Limits(), running.now).candidates} == set(range(1, 8))
+
+
+def dearer(prior: Prior) -> Prior:
+    return replace(prior, costs=scaled(prior.costs, 1.2))
+
+
+@pytest.mark.parametrize(
+    ("max_num_seqs", "prior", "why"),
+    [
+        pytest.param(240, estimated_prior(), "with maxNumSeqs 256, which is 240 now", id="a smaller batch limit"),
+        pytest.param(320, estimated_prior(), "with maxNumSeqs 256, which is 320 now", id="a larger batch limit"),
+        pytest.param(256, dearer(estimated_prior()), "another release's step times", id="another prior"),
+    ],
+)
+def test_step_costs_relative_to_something_else_are_learned_anew(max_num_seqs: int, prior: Prior, why: str) -> None:
+    before, told = learned().state, list[str]()
+    environment = replace(before.environment, max_num_seqs=max_num_seqs)
+    again = load(dump(before), environment, prior, told.append)
+    fresh = new_state(environment, prior)
+    assert [why in reason for reason in told] == [True]
+    assert (again.belief.mean == fresh.belief.mean).all()
+    assert (again.surface.residual == fresh.surface.residual).all()
+    assert (again.first_at, again.tried, again.tried_steps.sum()) == (None, {}, 0.0)
+    assert again.seen_drafts == pytest.approx(before.seen_drafts, rel=1e-4)
+    assert [move.at for move in again.moves] == [move.at for move in before.moves]
+    assert isinstance(recommend(observe(again, [], START + 2000.0), Limits(), START + 2000.0, 0.5), Hold)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_relative_to_is_taken_to_fit() -> None:
+    state, told = learned().state, list[str]()
+    again = load(spoilt(relativeTo=...), state.environment, state.prior, told.append)
+    assert told == []
+    assert again.surface.residual == pytest.approx(state.surface.residual, abs=1e-3)
