@@ -15,7 +15,10 @@ WEEK_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One policy on one workload and seed; None where a figure does not apply."""
+    """One policy on one workload and seed; None where a figure does not apply.
+
+    trial_loss_percent: request time that trials truly cost; one that gained counts 0.
+    """
 
     policy: str
     workload: str
@@ -77,7 +80,7 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
         gain_interval_coverage_percent=100.0 * float(np.mean(covered)) if covered else None,
         moves=sum(d.decision.kind is not Kind.TRIAL for d in outcome.tuners[key].done) if ours else None,
         trials_percent=_trials(outcome, key, workload.seconds) if ours else None,
-        trial_loss_percent=_trial_loss(outcome, key, workload.seconds) if ours else None,
+        trial_loss_percent=outcome.trial_losses.get(key),
         cost_error_percent=outcome.cost_errors.get(key),
     )
 
@@ -92,9 +95,3 @@ def _disabled(outcome: Outcome, key: tuple[str, int]) -> float | None:
 def _trials(outcome: Outcome, key: tuple[str, int], seconds: float) -> float:
     spent = sum(d.decision.trial_seconds or 0.0 for d in outcome.tuners[key].done)
     return 100.0 * spent / seconds
-
-
-def _trial_loss(outcome: Outcome, key: tuple[str, int], seconds: float) -> float:
-    """What trials were expected to lose, as a share of all time."""
-    trials = [d.decision for d in outcome.tuners[key].done if d.decision.kind is Kind.TRIAL]
-    return sum(max(-t.gain.mean_percent, 0.0) * (t.trial_seconds or 0.0) for t in trials) / seconds

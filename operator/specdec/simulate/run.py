@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from specdec.simulate import arrivals, policies, tuned
 from specdec.simulate.counters import Counters
+from specdec.simulate.explored import Explored
 from specdec.simulate.lanes import LONGEST_TOKENS, OWN_START, Advanced, Lanes
 from specdec.simulate.measures import HORIZON_SECONDS, Measures, true_gain_percent
 from specdec.simulate.policies import Policy, Seen
@@ -51,6 +52,7 @@ class Outcome:
     restarts: dict[tuple[str, int], int]
     covered: dict[tuple[str, int], list[bool]] = field(default_factory=dict)
     cost_errors: dict[tuple[str, int], float] = field(default_factory=dict)
+    trial_losses: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
 class Run:
@@ -69,6 +71,7 @@ class Run:
         self.counters = Counters(world, learning, self.lanes.shape[1], rng)
         self.baselines: dict[tuple[int, int], Policy] = {}
         self.tuners: dict[tuple[int, int], Tuned] = {}
+        self.explored: dict[tuple[int, int], Explored] = {}
         self.scrapes = np.random.default_rng((self.seeds[0], 5))
         self.noise = np.zeros((len(self.seeds), world.workload.replicas))
         self.noises = [np.random.default_rng((seed, 4)) for seed in self.seeds]
@@ -92,7 +95,8 @@ class Run:
         errors = {
             key: error for key, tuner in ours.items() if (error := untried_error_percent(self.world, tuner)) is not None
         }
-        return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered, errors)
+        losses = {(self.names[p], self.seeds[s]): found.lost_percent() for (p, s), found in self.explored.items()}
+        return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered, errors, losses)
 
     def _chunk(self, block: arrivals.Block, start: float) -> None:
         every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)
@@ -120,6 +124,7 @@ class Run:
             for s, seed in enumerate(self.seeds):
                 if name in OURS:
                     self.tuners[p, s] = tuned.tuner(self.world.workload, self.prior, name, seed, self.world.max_k)
+                    self.explored[p, s] = Explored()
                     self._set(p, s, self.tuners[p, s].table())
                     self.lanes.start[p, list(self._replicas(s))] = self.tuners[p, s].state.start_k
                 elif not _fixed(name):
@@ -154,6 +159,9 @@ class Run:
     def _tick(self, done: Advanced, at: float) -> None:
         self.measures.tick(done, at - ADVANCE_SECONDS, self.cost, self.best)
         self._settle_predictions(done, at)
+        for (p, s), explored in self.explored.items():
+            lanes = list(self._replicas(s))
+            explored.tick(done.batch[p, lanes], done.requests[p, lanes], self.cost)
         for (p, s), baseline in self.baselines.items():
             table = baseline.tick(at, self._seen(p, s))
             if table is not None:
@@ -177,6 +185,7 @@ class Run:
         decision = tuner.scraped(samples, at + self.world.workload.scrape.delay)
         if decision is None:
             return
+        self.explored[p, s].decided(tuner.done[-1])
         if decision.kind is Kind.RESTART:
             self.rollouts.begin(p, self._replicas(s), tuner.table(), decision.start_k or self.world.max_k, at)
         else:

@@ -87,6 +87,7 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     page = (tmp_path / "benchmark.md").read_text("utf-8")
     assert "| not judged |" in page
     assert "| seconds until a mismatched drafter is off | mismatch | at most 120 |" in page
+    assert "0 says that this was so from the start, which an untuned constant can reach too" in page.replace("\n", " ")
     assert (tmp_path / "benchmark.png").exists()
     assert not (tmp_path / "out.json.partial").exists()
 
