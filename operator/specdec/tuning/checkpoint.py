@@ -283,11 +283,12 @@ def _move(move: Move) -> dict[str, Any]:
         "predicted": _gain(move.predicted),
         "realised": _gain(move.realised),
         "verdict": move.verdict.value,
+        "startKs": move.start_ks,
     }
 
 
 def _read_move(document: Mapping[str, Any], most: int) -> Move:
-    realised = document["realised"]
+    realised, starts = document["realised"], document.get("startKs")
     return Move(
         at=_finite(document["at"]),
         kind=Kind(document["kind"]),
@@ -297,4 +298,5 @@ def _read_move(document: Mapping[str, Any], most: int) -> Move:
         predicted=Gain(*map(_finite, document["predicted"])),
         realised=None if realised is None else Gain(*map(_finite, realised)),
         verdict=Verdict(document["verdict"]),
+        start_ks=None if starts is None else (_k(starts[0], most), _k(starts[1], most)),
     )

@@ -116,7 +116,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A decision that was acted on, with its prediction and, once judged, its outcome."""
+    """A decision that was acted on, with its prediction and, once judged, its outcome.
+
+    start_ks: the engines' start value before and after; None of a move that an earlier version stored.
+    """
 
     at: float
     kind: Kind
@@ -126,3 +129,4 @@ class Move:
     predicted: Gain
     realised: Gain | None = None
     verdict: Verdict = Verdict.PENDING
+    start_ks: tuple[int, int] | None = None

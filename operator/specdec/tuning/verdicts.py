@@ -25,7 +25,8 @@ def remember(state: State, decision: Decision, before: Schedule, now: float) -> 
     """`state` with the move in its history. Trials and their ends are no moves."""
     if decision.kind is Kind.TRIAL or decision.reason is Reason.TRIAL_ENDED:
         return state
-    move = Move(now, decision.kind, decision.reason, before, decision.schedule, decision.gain)
+    starts = (state.start_k, decision.start_k if decision.start_k is not None else state.start_k)
+    move = Move(now, decision.kind, decision.reason, before, decision.schedule, decision.gain, start_ks=starts)
     return replace(state, moves=(*state.moves, move)[-MOST_MOVES:])
 
 
@@ -44,8 +45,7 @@ def judge(state: State, now: float) -> State:
         if i < last:
             moves[i] = replace(moves[i], verdict=Verdict.INCONCLUSIVE)
         elif now - moves[i].at >= _patience(moves[i]) and state.trial is None:
-            realised = realised_gain(state, moves[i])
-            moves[i] = replace(moves[i], realised=realised, verdict=_verdict(realised))
+            moves[i] = _judged(state, moves[i])
     return replace(state, moves=tuple(moves)) if moves != list(state.moves) else state
 
 
@@ -56,6 +56,14 @@ def _judged_here(move: Move) -> bool:
 
 def _patience(move: Move) -> float:
     return RESTART_JUDGED_AFTER_SECONDS if move.kind is Kind.RESTART else JUDGED_AFTER_SECONDS
+
+
+def _judged(state: State, move: Move) -> Move:
+    # The engines of before drafted a block of another length, and what that cost is no longer measured by any.
+    if move.start_ks is not None and move.start_ks[0] != move.start_ks[1]:
+        return replace(move, verdict=Verdict.INCONCLUSIVE)
+    realised = realised_gain(state, move)
+    return replace(move, realised=realised, verdict=_verdict(realised))
 
 
 def realised_gain(state: State, move: Move) -> Gain:

@@ -15,6 +15,7 @@ from specdec.tuning import (
     CostTable,
     Decision,
     Disruption,
+    Gain,
     Hold,
     Kind,
     LatencyMetric,
@@ -27,10 +28,12 @@ from specdec.tuning import (
     Verdict,
     acted,
     candidates,
+    dump,
     estimated_costs,
     estimated_prior,
     explain,
     first_schedule,
+    load,
     observe,
     recommend,
     summarise,
@@ -305,6 +308,29 @@ def test_moves_are_judged_and_a_losing_one_is_taken_back() -> None:
     running.run(300, 60)
     assert running.decisions[-1].kind is Kind.TAKE_BACK
     assert running.decisions[-1].schedule == good
+
+
+@pytest.mark.parametrize(
+    ("start_k", "measured"),
+    [
+        pytest.param(7, True, id="the same start value"),
+        pytest.param(3, False, id="another block length, of which nothing before is measured any more"),
+    ],
+)
+def test_a_restart_shows_a_gain_only_where_it_can_be_compared(start_k: int, measured: bool) -> None:
+    limits = Limits(switching=Switching.RESTART)
+    running = fleet(pods=1, limits=limits)
+    promised = Gain(8.0, 3.0, 13.0)
+    restart = Decision(
+        Kind.RESTART, constant(3, 256), promised, Reason.BETTER_START_VALUE, "", running.now, start_k=start_k
+    )
+    running.state = acted(running.state, restart, running.now)
+    running.run(3000, 60, every=60.0)
+    assert running.state.moves[-1].verdict is Verdict.PENDING
+    running.run(900, 60, every=60.0)
+    move = load(dump(running.state), running.state.environment, running.state.prior).moves[-1]
+    assert move.verdict is Verdict.INCONCLUSIVE
+    assert (move.realised is not None) is measured
 
 
 def test_the_explanation_names_every_candidate_and_the_answer() -> None:
