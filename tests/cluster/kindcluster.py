@@ -60,7 +60,8 @@ def down(name: str, *, wipe: bool = False) -> None:
         cgroups.kill(layout.cgroup)
         cgroups.remove(layout.cgroup)
         network.disconnect(layout)
-    elif layout is None and _kubeconfig_file(name).exists() and (machines := engine.machines_own()):
+    # kind writes the kubeconfig only once all is up; its nodes may be there from when it was called
+    elif layout is None and _configuration_file(name).exists() and (machines := engine.machines_own()):
         _delete(name, machines)
     for entry in state.iterdir() if state.exists() else ():
         if wipe or entry.name != _KEPT:
@@ -106,7 +107,7 @@ def _patch(kind: str, **settings: object) -> str:
 
 def _create(name: str, count: int, chosen: Engine, layout: Layout | None) -> None:
     image, own_image = _node_image(chosen)
-    config = state_dir(name) / "kind.json"
+    config = _configuration_file(name)
     config.write_text(json.dumps(configuration(count, layout, own_image)))
     target = _kubeconfig_file(name)
     options = ["--config", str(config), "--image", image, "--kubeconfig", str(target), "--wait", "120s", "--retain"]
@@ -187,6 +188,10 @@ def _engine(name: str) -> Engine:
 
 def _daemons(layout: Layout) -> Ledger:
     return Ledger(layout.state, cgroups.daemon_group(layout.cgroup))
+
+
+def _configuration_file(name: str) -> Path:
+    return state_dir(name) / "kind.json"
 
 
 def _kubeconfig_file(name: str) -> Path:
