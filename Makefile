@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 export SPECDEC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/specdec
-CLUSTER ?= $(if $(shell docker info >/dev/null 2>&1 && echo yes),kind,local)
+CLUSTER ?= $(if $(shell timeout 10 docker info >/dev/null 2>&1 && echo yes),kind,local)
 ENGINE ?= simulator
 export CLUSTER ENGINE
 
