@@ -44,7 +44,10 @@ def ticked(
     donor: the tuner of another resource of the same environment, to begin with where nothing of one's own is known.
     """
     window = parse_seconds(resource.spec.tuning.window)
-    state = tuning.observe(tuner or restored(resource, checkpoint, now, donor), seen.samples, now, window)
+    # Costs learned in another environment, as with another image or largest batch, are not those of this one.
+    if tuner is None or tuner.environment != environment_of(resource):
+        tuner = restored(resource, checkpoint, now, donor)
+    state = tuning.observe(tuner, seen.samples, now, window)
     latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)

@@ -46,7 +46,8 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold | Non
 def _while_off(state: State, limits: Limits, now: float) -> Decision | Hold:
     """On again when drafting is seen to pay, else a short try after an hour, then rarer and rarer."""
     wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
-    since = state.disabled_at if state.disabled_at is not None else now
+    # Where a lost checkpoint leaves untold since when, the first page that was seen says it.
+    since = next((at for at in (state.disabled_at, state.first_at) if at is not None), now)
     missed = now - since >= MEASURED_SECONDS and _pays(state, limits, COMES_BACK)
     if now - since < wait and not missed:
         return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)

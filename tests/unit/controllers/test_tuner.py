@@ -12,9 +12,10 @@ from specdec import tuning
 from specdec.api.decision import AcceptedDecision, Switching
 from specdec.api.schedule import constant
 from specdec.controllers.checkpoint import Checkpoint
+from specdec.controllers.engines import Round
 from specdec.controllers.limits import environment_of
 from specdec.controllers.standing import Standing
-from specdec.controllers.tick import Outcome, restored, saved
+from specdec.controllers.tick import Outcome, restored, saved, ticked
 from specdec.controllers.tuner import Tuner
 from specdec.engine.errors import EngineUnreachable
 from specdec.kube.cache import Cache
@@ -72,6 +73,14 @@ async def test_what_a_trial_measures_is_stored_within_seconds(tried: bool, store
     assert tuner()._with_learned(late, outcome).checkpoint.tuner is not None
     due = Standing("uid", saved_at=clock - stored_after_seconds)
     assert tuner()._with_learned(due, outcome).checkpoint.tuner is not None
+
+
+@pytest.mark.parametrize(("gpu", "kept"), [(None, True), ("another", False)])
+def test_what_was_learned_stays_only_while_the_environment_is_the_same(gpu: str | None, kept: bool) -> None:
+    new, seen = Checkpoint(AcceptedDecision(1, "Live", 7)), Round(0.0, asked=0)
+    outcome = ticked(resource(), new, elder(gpu), seen, tuning.Limits(), now=0.0, chance=0.5)
+    assert outcome.tuner.environment == environment_of(resource())
+    assert bool((outcome.tuner.belief.mean != 0).any()) is kept
 
 
 def test_what_a_resource_learned_itself_is_not_replaced() -> None:

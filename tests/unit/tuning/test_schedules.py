@@ -114,6 +114,14 @@ def test_a_broken_drafter_is_tried_again_after_an_hour_and_then_more_rarely() ->
     assert kinds[1][1] - kinds[0][1] == pytest.approx(3600, abs=60)
 
 
+def test_an_off_switch_of_which_nothing_is_remembered_is_tried_again_too() -> None:
+    running = fleet(profile=BROKEN)
+    running.state = replace(running.state, in_force=constant(0, 256))
+    running.run(3700, 20, every=30.0)
+    assert running.decisions[0].kind is Kind.ENABLE
+    assert running.decisions[0].at - START <= 3700
+
+
 def test_a_broken_drafter_may_be_held_at_the_minimum() -> None:
     running = fleet(profile=BROKEN, limits=Limits(on_broken_drafter=OnBrokenDrafter.HOLD, min_k=2))
     answer = running.run(180, 20)
