@@ -31,7 +31,8 @@ LARGEST_SHARE: Final = 0.9  # of the time that prompts can take
 STEP_CV: Final = 0.2  # spread of single steps around their mean
 PROMPT_SD: Final = 0.2  # the same, times the share of a step that prompts take: chunks are not linear
 INTERVAL_SD: Final = 0.01  # what the mean of one interval can be off by, however many steps it has
-OUTLIER: Final = 4.0  # standard deviations of what was expected by which one observation can move the belief at most
+# What one observation can move the belief by at most: standard deviations of what was expected, or log units if more.
+OUTLIER_SD, OUTLIER_LOG = 4.0, 0.4
 NODES: Final = 36
 SURPRISE_SHARE: Final = 0.02  # weight of one interval in the running innovation variance
 
@@ -152,7 +153,7 @@ def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     spread = h @ cross
     innovation = spread + np.diag(noise)
     # A step that stood still, for a compilation or a paused machine, says nothing of its K.
-    most = OUTLIER * np.sqrt(innovation.diagonal())
+    most = np.maximum(OUTLIER_SD * np.sqrt(innovation.diagonal()), OUTLIER_LOG)
     gain = np.linalg.solve(innovation, cross.T)
     covariance = belief.covariance - cross @ gain
     ratio = float((away**2 / innovation.diagonal()).mean())
