@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL_SD: Final = 0.7
-TREND_SD: Final = 0.25
-TREND_KNEES: Final = (16.0, 64.0, 256.0)  # verified tokens that cost as much as all else in a step
+TREND_SD: Final = 0.5
+TREND_KNEES: Final = (16.0, 64.0, 256.0)  # verified tokens at which a term has risen by half
 TOKENS_SD, TOKENS_SCALE = 0.08, 0.35  # rough function of log verified tokens
 DENSE_TOKENS: Final = (24.0, 1024.0)
 BATCH_SD, BATCH_SCALE, BATCH_STEP = 0.10, 1.2, 0.7  # function of log batch
@@ -42,7 +42,7 @@ class Basis:
         )
         columns = (
             np.full((k.size, 1), LEVEL_SD),
-            TREND_SD * np.log1p((batch * (k + 1.0))[:, None] / np.array(TREND_KNEES)),
+            TREND_SD * _risen(batch * (k + 1.0)),
             OFF_SD * (k < 0.5)[:, None],
             _hats(log_batch + log_block, self.tokens) @ self.tokens_factor,
             _hats(log_batch, self.batch) @ self.batch_factor,
@@ -78,6 +78,12 @@ def _token_knots(longest: float) -> Floats:
         parts.append(np.linspace(high, longest, 4)[1:])
     knots: Floats = np.unique(np.concatenate(parts))
     return knots
+
+
+def _risen(tokens: Floats) -> Floats:
+    """Shape (n, knees): 0 far below each knee, 1 far above."""
+    out: Floats = 1.0 / (1.0 + np.array(TREND_KNEES) / tokens[:, None])
+    return out
 
 
 def _hats(x: Floats, knots: Floats) -> Floats:
