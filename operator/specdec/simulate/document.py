@@ -67,10 +67,15 @@ def write(source: Path, page: Path) -> None:
     page.write_text("\n".join(parts), "utf-8")
 
 
-def _run(about: dict[str, Any]) -> str:
+def run_line(about: dict[str, Any]) -> str:
+    """What was run, in a line."""
     hours = ", ".join(f"{name} {found['hours']:g} h" for name, found in about["workloads"].items())
     seeds = ", ".join(map(str, about["seeds"]))
-    run = f"Run: version {about['version']}, code {about['code']}, seeds {seeds}; {hours}.\n"
+    return f"Run: version {about['version']}, code {about['code']}, seeds {seeds}; {hours}.\n"
+
+
+def _run(about: dict[str, Any]) -> str:
+    run = run_line(about)
     short = _shortened(about)
     if not short:
         return run

@@ -183,11 +183,14 @@ def _tokens_add_up(interval: Interval) -> bool:
 
 
 def _watch_drafter(state: State, now: float) -> State:
+    """How long first tokens have been poor. While they are not, what was before makes no later try rarer."""
     trials, accepted = state.position1.tolist()
-    if state.off or trials < BROKEN_DRAFTS:
-        since = None if state.off else state.broken_since
-    elif accepted / trials >= BROKEN_BELOW:
+    since, retries = state.broken_since, state.retries
+    if state.off:
         since = None
-    else:
-        since = now if state.broken_since is None else state.broken_since
-    return state if since == state.broken_since else replace(state, broken_since=since)
+    elif trials >= BROKEN_DRAFTS and accepted / trials >= BROKEN_BELOW:
+        since, retries = None, 0
+    elif trials >= BROKEN_DRAFTS and since is None:
+        since = now
+    unchanged = (since, retries) == (state.broken_since, state.retries)
+    return state if unchanged else replace(state, broken_since=since, retries=retries)

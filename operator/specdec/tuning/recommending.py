@@ -201,8 +201,7 @@ def _moved(state: State, decision: Decision, now: float) -> State:
         return replace(state, disabled_at=None, retries=state.retries + 1, position1=np.zeros(2))
     if decision.kind is Kind.RESTART:
         return restarts.begun(state, decision, now)
-    # The drafter works again: what it did before makes no later try rarer.
-    return replace(state, retries=0) if decision.reason is Reason.BETTER_SCHEDULE else state
+    return state
 
 
 def first_schedule(state: State, limits: Limits) -> Schedule:

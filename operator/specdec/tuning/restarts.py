@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule
 from specdec.tuning import acceptance, candidates, constraints, guards, trials
 from specdec.tuning.candidates import Outlook
-from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
+from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
 from specdec.tuning.prior import CostTable
 from specdec.tuning.state import State
@@ -31,26 +31,10 @@ BLOCK_DOUBT: Final = 0.3  # share of what a shorter block is said to save that m
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A start value, its schedule, and the log time per token of each K under it, shape (K + 1, B)."""
+    """A start value and its schedule."""
 
     start_k: int
     schedule: Schedule
-    log_tpot: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a restart with `plan` would gain over a day. mean, sd: of that gain, log units."""
-
-    plan: Plan
-    gain: Gain
-    mean: float
-    sd: float
-
-    @property
-    def sureness(self) -> float:
-        """Standard deviations that the gain lies above zero."""
-        return self.mean / self.sd
 
 
 def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
@@ -60,14 +44,14 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
         return hold
     seen = candidates.outlook(state, patient=True)
     found = forecast(state, limits, seen)
-    gained, schedule, start = found.gain, found.plan.schedule, found.plan.start_k
+    gained, schedule, start = found.gain, found.schedule, found.start_k
     sure = 100.0 * float(np.expm1(found.mean - ONE_SIDED_90 * found.sd))
     in_force = candidates.table_of(state.in_force, seen.log_tpot.shape[1])
     missed = constraints.nearest_miss(state, limits, seen, in_force)
     if missed is not None and gained.mean_percent < limits.min_gain_percent:
         return Hold(Reason.CONSTRAINT_AT_RISK, missed, now)
     if limits.trial_possible:
-        return trials.proposed(state, limits, Promise(start, schedule, gained, found.sureness), now)
+        return trials.proposed(state, limits, found, now)
     message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {sure:+.1f} % sure"
     needed = limits.min_gain_percent + limits.restart_cost_percent
     if sure < needed:
@@ -77,14 +61,15 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     return Decision(Kind.RESTART, schedule, gained, Reason.BETTER_START_VALUE, message, now, start_k=start)
 
 
-def forecast(state: State, limits: Limits, seen: Outlook) -> Forecast:
+def forecast(state: State, limits: Limits, seen: Outlook) -> Promise:
     """The best restart that `limits` allow, by what a day has shown. seen: the patient outlook."""
     plan = best_plan(state, limits, seen, state.day_load)
     ks, size = seen.log_tpot.shape
     before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
     regime = candidates.Regime(_saved(state.prior.costs, size, ks, state.start_k, plan.start_k), BLOCK_DOUBT)
     gained = candidates.gain(seen, before, after, state.day_load, regime)
-    return Forecast(plan, gained, *candidates.assurance(seen, before, after, state.day_load, regime))
+    mean, sd = candidates.assurance(seen, before, after, state.day_load, regime)
+    return Promise(plan.start_k, plan.schedule, gained, mean, sd)
 
 
 def to_minimum(state: State, limits: Limits, least: Schedule, found: str, now: float) -> Decision | Hold:
@@ -132,7 +117,7 @@ def best_plan(state: State, limits: Limits, seen: Outlook, load: Floats, sight: 
         schedule = candidates.tiers(log_tpot, inside, seen.grid, weight, limits.most_tiers)
         cost = candidates.mean_cost(log_tpot, candidates.table_of(schedule, size), weight)
         if best is None or cost < best[0] + sight:
-            best = (cost, Plan(max(schedule.ks), schedule, log_tpot))
+            best = (cost, Plan(max(schedule.ks), schedule))
     if best is None:
         raise ValueError(f"no start value lies in {limits.min_k}..{limits.max_k}")
     return best[1]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, constant
-from specdec.tuning import acceptance, candidates, restarts, trials
+from specdec.tuning import acceptance, candidates, restarts
 from specdec.tuning.decisions import NO_GAIN, Gain, Move
 from specdec.tuning.histograms import quantile
 from specdec.tuning.limits import Limits, Switching
@@ -108,9 +108,7 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
 def _by_restart(state: State, limits: Limits) -> tuple[Schedule, Gain]:
     """What one replica would try, were a restart allowed now; what is in force where too little is known to try it."""
     found = restarts.forecast(state, limits, candidates.outlook(state, patient=True))
-    if found.sureness < trials.LIKELY:
-        return state.in_force, NO_GAIN
-    return found.plan.schedule, found.gain
+    return (found.schedule, found.gain) if found.likely else (state.in_force, NO_GAIN)
 
 
 def _confidence(state: State) -> float:

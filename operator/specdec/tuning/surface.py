@@ -158,9 +158,8 @@ def learn(belief: Filter, seen: Steps, on: Grid) -> Filter:
     covariance = belief.covariance - cross @ gain
     ratio = float((away**2 / innovation.diagonal()).mean())
     surprise = belief.surprise * (1 + SURPRISE_SHARE * (min(ratio, 9.0) - 1.0))
-    return Filter(
-        belief.mean + np.clip(away, -most, most) @ gain, (covariance + covariance.T) / 2, min(max(surprise, 0.2), 25.0)
-    )
+    mean = belief.mean + np.clip(away, -most, most) @ gain
+    return Filter(mean, (covariance + covariance.T) / 2, min(max(surprise, 0.2), 25.0))
 
 
 def posterior(belief: Filter, on: Grid) -> Surface:

@@ -26,12 +26,18 @@ Check = Callable[[State, Canary, Limits, float], Decision | Hold | None]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A start value and schedule, and the gain predicted over a day. sureness: its mean over its standard deviation."""
+    """A start value and schedule, and the gain predicted over a day. mean, sd: of that gain, log units."""
 
     start_k: int
     schedule: Schedule
     gain: Gain
-    sureness: float
+    mean: float
+    sd: float
+
+    @property
+    def likely(self) -> bool:
+        """Whether it is sure enough to be tried on one replica."""
+        return self.mean >= LIKELY * self.sd
 
 
 def proposed(state: State, limits: Limits, promise: Promise, now: float) -> Decision | Hold:
@@ -46,7 +52,7 @@ def proposed(state: State, limits: Limits, promise: Promise, now: float) -> Deci
         return Hold(Reason.GAIN_UNCERTAIN, message, failed)
     if gain.mean_percent < needed:
         return Hold(Reason.GAIN_TOO_SMALL, f"{said}; {needed:.1f} % needed", now)
-    if promise.sureness < LIKELY:
+    if not promise.likely:
         return Hold(Reason.GAIN_UNCERTAIN, f"{said}, but too little is known to try it", now)
     message = f"one of {limits.replicas} replicas tries K = {start_k}; {said}"
     return Decision(Kind.RESTART_TRIAL, schedule, gain, Reason.BETTER_START_VALUE, message, now, start_k=start_k)

@@ -112,6 +112,20 @@ def test_a_broken_drafter_is_tried_again_after_an_hour_and_then_more_rarely() ->
     kinds = [(d.kind, d.at) for d in running.decisions if d.kind in {Kind.DISABLE, Kind.ENABLE}]
     assert [kind for kind, _ in kinds[:4]] == [Kind.DISABLE, Kind.ENABLE, Kind.DISABLE, Kind.ENABLE][: len(kinds)]
     assert kinds[1][1] - kinds[0][1] == pytest.approx(3600, abs=60)
+    running.run(1800, 20, every=30.0)
+    off, on = [(d.kind, d.at) for d in running.decisions if d.kind in {Kind.DISABLE, Kind.ENABLE}][2:4]
+    assert on[1] - off[1] == pytest.approx(7200, abs=60)
+
+
+def test_a_drafter_that_fits_again_is_tried_again_as_soon_as_at_first() -> None:
+    running = fleet(profile=BROKEN)
+    running.run(120, 20)
+    assert running.state.off
+    for pod in running.pods:
+        pod.profile = CODE
+    running.run(4000, 20, every=30.0)
+    assert not running.state.off
+    assert running.state.retries == 0
 
 
 def test_an_off_switch_of_which_nothing_is_remembered_is_tried_again_too() -> None:
