@@ -36,7 +36,7 @@ def findings(standing: Standing, summary: tuning.Summary | None) -> dict[Conditi
         Condition.SPECULATION_ACTIVE: _active(standing.checkpoint, summary, standing.known),
         Condition.SPECULATION_BENEFICIAL: _beneficial(standing, summary),
         Condition.TUNED: _untold(standing.untold) or _tuned(standing.answer),
-        Condition.TRIAL_IN_PROGRESS: _trial(standing.checkpoint, standing.answer),
+        Condition.TRIAL_IN_PROGRESS: _trial(standing),
     }
     return {condition: finding for condition, finding in found.items() if finding is not None}
 
@@ -126,13 +126,13 @@ def _restart_trial(trial: RestartTrial, answer: Answer | None) -> str:
     return f"one replica tries K {trial_in_words(trial)} beside its peers"
 
 
-def _trial(checkpoint: Checkpoint, answer: Answer | None) -> Finding | None:
-    accepted = checkpoint.accepted
+def _trial(standing: Standing) -> Finding | None:
+    """By what the tuner remembers: the answer of one that has just taken over may be about something else."""
+    accepted, tuner = standing.checkpoint.accepted, standing.tuner
     if accepted is not None and accepted.trial is not None:
-        return Finding(Truth.TRUE, "RestartTrial", _restart_trial(accepted.trial, answer))
-    if answer is None:
+        return Finding(Truth.TRUE, "RestartTrial", _restart_trial(accepted.trial, standing.answer))
+    if standing.answer is None:
         return None
-    tried = isinstance(answer, tuning.Decision) and answer.kind is tuning.Kind.TRIAL
-    if tried or answer.reason is Reason.TRIAL_RUNNING:
+    if tuner is not None and tuner.trial is not None:
         return Finding(Truth.TRUE, "LiveTrial", "another schedule is tried for a short while")
     return Finding(Truth.FALSE, "NoTrial", "no trial is running")

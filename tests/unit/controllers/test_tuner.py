@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from specdec import tuning
+from specdec.api.conditions import Condition, Truth
 from specdec.api.decision import AcceptedDecision, Switching
 from specdec.api.schedule import constant
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.engines import Round
+from specdec.controllers.findings import findings
 from specdec.controllers.limits import environment_of
 from specdec.controllers.standing import Standing
 from specdec.controllers.tick import Outcome, restored, saved, ticked
@@ -81,6 +83,13 @@ def test_what_was_learned_stays_only_while_the_environment_is_the_same(gpu: str 
     outcome = ticked(resource(), new, elder(gpu), seen, tuning.Limits(), now=0.0, chance=0.5)
     assert outcome.tuner.environment == environment_of(resource())
     assert bool((outcome.tuner.belief.mean != 0).any()) is kept
+
+
+@pytest.mark.parametrize(("trial", "truth"), [(Trial(30.0, constant(7, 256)), Truth.TRUE), (None, Truth.FALSE)])
+def test_a_live_trial_is_told_of_also_by_who_took_over_in_its_midst(trial: Trial | None, truth: Truth) -> None:
+    few = tuning.Hold(tuning.Reason.TOO_FEW_DRAFTS, "nothing seen yet", 0.0)
+    standing = Standing("uid", Checkpoint(), replace(elder(), trial=trial), few)
+    assert findings(standing, None)[Condition.TRIAL_IN_PROGRESS].truth is truth
 
 
 def test_what_a_resource_learned_itself_is_not_replaced() -> None:
