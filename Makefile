@@ -208,7 +208,7 @@ report-vllm-cpu: setup $(UV) ## A sweep over every K on real vLLM on the CPU, wi
 	@UV=$(UV) PYTHONPATH=.:images/vllm:operator $(PY) -m tests.engine.sweep build/loadtest-vllm
 
 .PHONY: test-gpu
-test-gpu: setup ## What only GPUs show, on a machine with our vLLM on PATH, GPUs (GPUS=4) and the weights
+test-gpu: setup ## What only GPUs show, our vLLM on PATH: GPUS=4 and the weights, or LAYERS=6 of the model on one GPU without
 	@PYTHONPATH=. $(PY) -m tests.engine.gpu
 
 .PHONY: bench-closed-loop

@@ -1,11 +1,13 @@
-"""What only GPUs can show, with the figures to expect: `make test-gpu` where our vLLM, GPUs and the weights are.
+"""What only GPUs can show, with the figures to expect: `make test-gpu` where our vLLM and GPUs are.
 
 Starts the model card's pair with `vllm serve` from PATH (or takes VLLM_ARGS in place of the defaults), changes K live
 under load and checks: drafts exactly as long as told, acceptance near the model card's, no step-time cliff at any K
-(every K has its CUDA graphs), no warning of the preflight. Writes build/gpu.json and the engine's log, build/gpu.log;
-ends with status 1 on a fault.
+(every K has its CUDA graphs), no warning of the preflight. Then `specdec calibrate` makes a table of its step times.
+Writes build/gpu.json, build/gpu-costs.json and the engine's log, build/gpu.log; ends with status 1 on a fault.
 
-Not run so far: the expected figures are the model card's and estimates from public tables (docs/vllm.md).
+With LAYERS=N one GPU without the weights is enough: the pair in its true widths with N of 43 layers and random weights,
+acceptance synthetic at the model card's rates. The expected acceptance is the model card's. The first start compiles
+kernels for ten minutes or more; docs/vllm.md says what was seen so far.
 """
 
 from __future__ import annotations
@@ -13,16 +15,19 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from tests.engine.environment import ROOT
+from specdec.desired.start import every_k
+from tests.engine.environment import RIG, ROOT
 from tests.engine.load import Between, load, page
 from tests.engine.servers import CONTROL_TOKEN, SERVED_NAME, Server, free_port, until
 
@@ -31,11 +36,14 @@ TARGET: Final = "deepseek-ai/DeepSeek-V4-Flash"
 DRAFTER: Final = "RedHatAI/DeepSeek-V4-Flash-speculator.dflash"
 TARGET_REVISION: Final = "60d8d70770c6776ff598c94bb586a859a38244f1"
 DRAFTER_REVISION: Final = "e44fc94ceb1e7ed45550d15e782aeadd08050483"
-MAX_NUM_SEQS: Final = 64
+MAX_NUM_SEQS: Final = int(os.environ.get("MAX_NUM_SEQS") or 64)
+LAYERS: Final = int(os.environ.get("LAYERS") or 0)
 START_SECONDS: Final = 3600.0
 KS: Final = (7, 5, 3, 2, 1, 0)
-BATCHES: Final = (1, 16)
+BATCHES: Final = (1, 16, 64)
 STEPS: Final = 200
+# https://huggingface.co/RedHatAI/DeepSeek-V4-Flash-speculator.dflash
+CARD: Final = (0.788, 0.588, 0.454, 0.359, 0.29, 0.236, 0.193)
 # Position 1 of the model card is 0.788; a drafter that reads wrong states or foreign weights stays below 0.1.
 FIRST_POSITION: Final = (0.55, 0.95)
 # Without graphs of its own a K falls back to eager steps: public figures say five times as long.
@@ -52,23 +60,43 @@ class Measured:
     draft_tokens_per_draft: float
     accepted: tuple[float, ...]
     tokens_per_second: float
+    failures: tuple[str, ...]
 
 
-def arguments() -> list[str]:
+def arguments(folder: Path) -> list[str]:
+    """Of `vllm serve`. folder: for the model of LAYERS."""
     given = os.environ.get("VLLM_ARGS")
     if given:
         return shlex.split(given)
-    speculation = {
-        "method": "dflash", "model": DRAFTER, "revision": DRAFTER_REVISION, "num_speculative_tokens": 7,
-        "num_speculative_tokens_per_batch_size": [[1, MAX_NUM_SEQS, 7]], "kv_cache_dtype": "bfloat16",
+    own, speculation = _random(folder) if LAYERS else _card()
+    start = every_k(max(KS), MAX_NUM_SEQS)
+    assert start is not None
+    speculation |= {
+        "method": "dflash", "num_speculative_tokens": max(KS), "kv_cache_dtype": "bfloat16",
+        "num_speculative_tokens_per_batch_size": [astuple(tier) for tier in start.tiers],
     }  # fmt: skip
-    gpus = os.environ.get("GPUS", "4")
     options = shlex.split(
-        f"{TARGET} --revision {TARGET_REVISION} --trust-remote-code --kv-cache-dtype fp8 --block-size 256 "
-        f"--tokenizer-mode deepseek_v4 --tensor-parallel-size {gpus} --enable-expert-parallel --max-model-len 16384 "
-        f"--max-num-seqs {MAX_NUM_SEQS} --max-cudagraph-capture-size {8 * MAX_NUM_SEQS}"
+        f"{own} --kv-cache-dtype fp8 --block-size 256 --max-model-len 16384 --max-num-seqs {MAX_NUM_SEQS} "
+        f"--max-cudagraph-capture-size {8 * MAX_NUM_SEQS}"
     )
     return [*options, "--speculative-config", json.dumps(speculation)]
+
+
+def _card() -> tuple[str, dict[str, Any]]:
+    gpus = os.environ.get("GPUS", "4")
+    own = (
+        f"{TARGET} --revision {TARGET_REVISION} --trust-remote-code --tokenizer-mode deepseek_v4 "
+        f"--tensor-parallel-size {gpus} --enable-expert-parallel"
+    )
+    return own, {"model": DRAFTER, "revision": DRAFTER_REVISION}
+
+
+def _random(folder: Path) -> tuple[str, dict[str, Any]]:
+    beside = Path(shutil.which("vllm") or "vllm").with_name("python3")
+    subprocess.run([beside, RIG / "models.py", folder, "--flash", str(LAYERS)], check=True, timeout=300)
+    synthetic = {"rejection_sample_method": "synthetic", "synthetic_acceptance_rates": list(CARD)}
+    own = f"{folder / 'flash'} --load-format dummy --tokenizer-mode hf"
+    return own, {"model": str(folder / "flash.dflash")} | synthetic
 
 
 @contextmanager
@@ -81,7 +109,7 @@ def served(folder: Path, log: Path) -> Iterator[Server]:
         "SPECDEC_CONTROL_TOKEN_FILE": str(token_file),
         "VLLM_ENGINE_READY_TIMEOUT_S": str(int(START_SECONDS)),
     }
-    command = ["vllm", "serve", *arguments(), "--served-model-name", SERVED_NAME, "--port", str(port)]
+    command = ["vllm", "serve", *arguments(folder), "--served-model-name", SERVED_NAME, "--port", str(port)]
     print(f"==> {shlex.join(command)}\n    log: {log}", flush=True)
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=variables, stdout=out, stderr=out, start_new_session=True)
@@ -103,18 +131,19 @@ def measure(server: Server, k: int, batch: int) -> Measured:
         before = page(server)
         until(lambda: page(server).total(steps) > before.total(steps) + STEPS, 600, f"{STEPS} steps")
         change = Between(before, page(server))
-    if outcome.failures:
-        raise RuntimeError(f"requests failed at K = {k}: {outcome.failures[:3]}")
     decode = {"k": str(k), "phase": "decode"}
     drafts = max(change.rise("specdec:drafts_total"), 1.0)
     accepted = (change.rise("specdec:accepted_tokens_total", position=str(p)) / drafts for p in range(k))
     seconds = change.rise("specdec:step_seconds_total", **decode) / max(change.rise(steps, **decode), 1.0)
     length = change.draft_tokens_per_draft if k else 0.0
-    return Measured(k, batch, seconds * 1e3, length, tuple(accepted), change.tokens_per_second)
+    failures = tuple(outcome.failures[:3])
+    return Measured(k, batch, seconds * 1e3, length, tuple(accepted), change.tokens_per_second, failures)
 
 
 def faults(found: list[Measured]) -> Iterator[str]:
     for seen in found:
+        if seen.failures:
+            yield f"K = {seen.k}, {seen.batch} requests: failed: {'; '.join(seen.failures)}"
         if seen.draft_tokens_per_draft != seen.k:
             yield f"K = {seen.k}, {seen.batch} requests: drafts are {seen.draft_tokens_per_draft:.2f} tokens long"
         if seen.k and not FIRST_POSITION[0] <= seen.accepted[0] <= FIRST_POSITION[1]:
@@ -124,19 +153,34 @@ def faults(found: list[Measured]) -> Iterator[str]:
             yield f"K = {seen.k}, {seen.batch} requests: a step takes {seen.step_ms:.1f} ms, K = 7 {full.step_ms:.1f}"
 
 
+def shown(server: Server, k: int, batch: int) -> Measured:
+    seen = measure(server, k, batch)
+    rates = " ".join(f"{rate:.2f}" for rate in seen.accepted)
+    speed = f"{seen.step_ms:7.2f} ms/step {seen.tokens_per_second:8.1f} tokens/s"
+    print(f"K={seen.k} B={seen.batch:3d} {speed}  {rates}", flush=True)
+    return seen
+
+
+def calibrate(server: Server, out: Path) -> None:
+    minutes = os.environ.get("CALIBRATION_MINUTES", "10")
+    where = ["--engine", server.url, "--model", SERVED_NAME, "--control-token-file", server.token_file]
+    command = [sys.executable, "-m", "specdec.cli.main", "calibrate", *where, "--out", out, "--minutes", minutes]
+    subprocess.run(command, check=True, timeout=60.0 * float(minutes) + 120.0)
+
+
 def main() -> int:
+    # The engine leads a session of its own: ended by a signal, we must still end it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, served(Path(folder), BUILD / "gpu.log") as server:
         told = server.speculation()
-        found = [measure(server, k, batch) for batch in BATCHES for k in KS]
-    for seen in found:
-        rates = " ".join(f"{rate:.2f}" for rate in seen.accepted)
-        speed = f"{seen.step_ms:7.2f} ms/step {seen.tokens_per_second:8.1f} tokens/s"
-        print(f"K={seen.k} B={seen.batch:3d} {speed}  {rates}")
-    wrong = [*faults(found), *(f"{w['reason']}: {w['message']}" for w in told["warnings"])]
-    result = {"engine": told["engine"], "measured": [asdict(seen) for seen in found], "faults": wrong}
-    (BUILD / "gpu.json").write_text(json.dumps(result, indent=1))
-    print("\n".join(wrong) or "all as expected")
+        found = [shown(server, k, batch) for batch in BATCHES if batch <= MAX_NUM_SEQS for k in KS]
+        warnings = [w for w in told["warnings"] if not (LAYERS and w["reason"] == "RevisionsUnknown")]
+        wrong = [*faults(found), *(f"{w['reason']}: {w['message']}" for w in warnings)]
+        result = {"engine": told["engine"], "measured": [asdict(seen) for seen in found], "faults": wrong}
+        (BUILD / "gpu.json").write_text(json.dumps(result, indent=1))
+        print("\n".join(wrong) or "all as expected", flush=True)
+        calibrate(server, BUILD / "gpu-costs.json")
     return int(bool(wrong))
 
 

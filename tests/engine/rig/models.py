@@ -1,12 +1,13 @@
-"""Make the small random models that the engine tests serve. Runs in the engine's environment: models.py FOLDER
+"""Make the random models that the engine tests serve, in the engine's environment: models.py FOLDER [--flash LAYERS]
 
 Random weights are enough: what is tested is the machinery, and greedy output must not depend on the drafter anyway.
+With --flash it is the model card's pair in its true widths with fewer layers, for a GPU; weights are made up at load.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCABULARY = 1024
-HEAD_DIM = 64
 MAX_POSITIONS = 4096
 BLOCK_SIZE = 8
 SPECIAL_TOKENS = ("<|bos|>", "<|eos|>", "<|pad|>", "<|mask|>", "<|user|>", "<|assistant|>")
@@ -42,6 +42,9 @@ class Shape:
     intermediate_size: int
     num_attention_heads: int
     num_key_value_heads: int
+    head_dim: int = 64
+    vocab_size: int = VOCABULARY
+    max_position_embeddings: int = MAX_POSITIONS
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ PAIRS = {
 
 def layers(shape: Shape, prefix: str, spread: float) -> Iterator[tuple[str, torch.Tensor]]:
     hidden, inner = shape.hidden_size, shape.intermediate_size
-    queries, keys = shape.num_attention_heads * HEAD_DIM, shape.num_key_value_heads * HEAD_DIM
+    queries, keys = shape.num_attention_heads * shape.head_dim, shape.num_key_value_heads * shape.head_dim
     matrices = {
         "self_attn.q_proj": (queries, hidden),
         "self_attn.k_proj": (keys, hidden),
@@ -73,7 +76,7 @@ def layers(shape: Shape, prefix: str, spread: float) -> Iterator[tuple[str, torc
         "mlp.up_proj": (inner, hidden),
         "mlp.down_proj": (hidden, inner),
     }
-    norms = {"self_attn.q_norm": HEAD_DIM, "self_attn.k_norm": HEAD_DIM, "input_layernorm": hidden,
+    norms = {"self_attn.q_norm": shape.head_dim, "self_attn.k_norm": shape.head_dim, "input_layernorm": hidden,
              "post_attention_layernorm": hidden}  # fmt: skip
     for layer in range(shape.num_hidden_layers):
         for name, size in matrices.items():
@@ -100,8 +103,7 @@ def edges(hidden: int, spread: float, prefix: str) -> dict[str, torch.Tensor]:
 
 def qwen3(shape: Shape) -> dict[str, Any]:
     return asdict(shape) | {
-        "model_type": "qwen3", "vocab_size": VOCABULARY, "head_dim": HEAD_DIM, "max_position_embeddings": MAX_POSITIONS,
-        "rms_norm_eps": 1e-6, "hidden_act": "silu", "attention_bias": False, "rope_theta": 1e6,
+        "model_type": "qwen3", "rms_norm_eps": 1e-6, "hidden_act": "silu", "attention_bias": False, "rope_theta": 1e6,
         "tie_word_embeddings": False, "dtype": "bfloat16",
     }  # fmt: skip
 
@@ -195,11 +197,47 @@ def write_deepseek_v4(folder: Path) -> None:
     write_drafter(folder / "deepseek-v4.dflash", pair, target, "DeepseekV4ForCausalLM", streams=DEEPSEEK_V4_STREAMS)
 
 
+# The widths are the defaults of transformers' DeepseekV4Config and the model card's; the drafter's heads and inner
+# width are a guess that yields its two billion parameters. Routing by hash is left out: no table of it can be made up.
+FLASH_LAYERS = 43
+FLASH_AUX_LAYERS = (3, 13, 23, 32, 42)
+FLASH_DRAFTER = Shape(4096, 5, 12288, 32, 8, 128, 129280, 16384)
+FLASH_DRAFT_VOCABULARY = 32000
+FLASH = DEEPSEEK_V4 | {
+    "vocab_size": 129280, "hidden_size": 4096, "moe_intermediate_size": 2048, "num_attention_heads": 64,
+    "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8, "hc_sinkhorn_iters": 20, "num_hash_layers": 0,
+    "index_n_heads": 64, "max_position_embeddings": 16384, "expert_dtype": "fp4",
+    "rope_scaling": {"type": "yarn", "rope_type": "yarn", "factor": 16, "original_max_position_embeddings": 65536,
+                     "beta_fast": 32, "beta_slow": 1},
+    "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                            "weight_block_size": [128, 128], "scale_fmt": "ue8m0"},
+}  # fmt: skip
+
+
+def write_flash(folder: Path, layers: int) -> None:
+    """DeepSeek-V4-Flash and its drafter, `layers` deep: both kinds of compressed attention in turn, no weights."""
+    target = folder / "flash"
+    ratios = [4 if layer % 2 == 0 else 128 for layer in range(layers)]
+    write(target, FLASH | {"num_hidden_layers": layers, "compress_ratios": [*ratios, 0]}, None)
+    write_tokenizer(target)
+    read = tuple(max(1, round(layer * (layers - 1) / (FLASH_LAYERS - 1))) for layer in FLASH_AUX_LAYERS)
+    config = drafter_config(FLASH_DRAFTER, read, target, "DeepseekV4ForCausalLM")
+    config["transformer_layer_config"]["sliding_window"] = 2048
+    own = {"hc_mult": DEEPSEEK_V4_STREAMS, "draft_vocab_size": FLASH_DRAFT_VOCABULARY}
+    write(folder / "flash.dflash", config | own, None)
+
+
 def main() -> None:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--flash", type=int, metavar="LAYERS", help="of the 43")
+    arguments = parser.parse_args()
+    if arguments.flash:
+        write_flash(arguments.folder, arguments.flash)
+        return
     for name, pair in PAIRS.items():
-        write_qwen3_pair(folder, name, pair)
-    write_deepseek_v4(folder)
+        write_qwen3_pair(arguments.folder, name, pair)
+    write_deepseek_v4(arguments.folder)
 
 
 if __name__ == "__main__":
