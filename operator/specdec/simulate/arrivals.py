@@ -105,7 +105,7 @@ def stream(world: World, seed: int) -> Iterator[Arrivals]:
         rate = _requests_per_second(world, (edges[1:] + edges[:-1]) / 2)
         area = np.concatenate(([0.0], np.cumsum(rate * np.diff(edges))))
         units, rest = _unit_arrivals(rng, shape, rest, float(area[-1]))
-        yield _requests(world, rng, np.interp(units, area, edges), float(start + end) / 2)
+        yield _requests(world, rng, np.interp(units, area, edges))
 
 
 def _requests_per_second(world: World, at: Floats) -> Floats:
@@ -126,33 +126,26 @@ def _unit_arrivals(rng: np.random.Generator, shape: float, rest: float, length: 
     return joined[:count], float(joined[count] - length)
 
 
-def _requests(world: World, rng: np.random.Generator, at: Floats, middle: float) -> Arrivals:
+def _requests(world: World, rng: np.random.Generator, at: Floats) -> Arrivals:
     workload, n = world.workload, at.size
     balance = np.cumsum(workload.balance) / sum(workload.balance)
-    early = world.class_shares(middle - CHUNK_SECONDS / 2)
-    late = world.class_shares(middle + CHUNK_SECONDS / 2)
-    kind = _mixed_classes(world, rng, at) if not np.allclose(early, late, atol=0.03) else _classes(rng, late, n)
     return Arrivals(
         at,
         np.searchsorted(balance, rng.random(n), side="right").clip(0, workload.replicas - 1),
-        kind,
+        _classes(world, rng, at),
         np.maximum(_lognormal(rng, workload.output_tokens, n), 1.0),
         _lognormal(rng, workload.prompt_tokens, n),
         rng.random(n),
     )
 
 
-def _classes(rng: np.random.Generator, shares: Floats, n: int) -> Ints:
-    return np.searchsorted(np.cumsum(shares), rng.random(n), side="right").clip(0, shares.size - 1)
-
-
-def _mixed_classes(world: World, rng: np.random.Generator, at: Floats) -> Ints:
-    """Classes where the mix changes fast: a fresh mix every few seconds."""
-    slot = (at / RATE_STEP_SECONDS).astype(int)
-    out = np.empty(at.size, dtype=np.int64)
-    for value in np.unique(slot):
-        rows = slot == value
-        out[rows] = _classes(rng, world.class_shares(float(value) * RATE_STEP_SECONDS), int(rows.sum()))
+def _classes(world: World, rng: np.random.Generator, at: Floats) -> Ints:
+    """The class of each request, by the mix of its few seconds."""
+    slots, slot = np.unique((at / RATE_STEP_SECONDS).astype(np.int64), return_inverse=True)
+    classes = world.length.shape[1]
+    shares = np.array([world.class_shares(float(value) * RATE_STEP_SECONDS) for value in slots])
+    upper = np.cumsum(shares.reshape(-1, classes), axis=1)[slot]
+    out: Ints = (rng.random(at.size)[:, None] >= upper).sum(axis=1).clip(0, classes - 1)
     return out
 
 

@@ -93,7 +93,9 @@ class Counters:
         mix /= np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
         rate = mix @ self.world.acceptance
         spread = np.sqrt(drafts[:, None] * rate * (1.0 - rate))
-        seen = drafts[:, None] * rate + spread * self.rng.standard_normal(rate.shape)
+        # one draw for all policies, so that no row depends on which others are run
+        luck = np.tile(self.rng.standard_normal((self.per_policy, rate.shape[1])), (self.watched.size, 1))
+        seen = drafts[:, None] * rate + spread * luck
         seen = np.minimum.accumulate(np.minimum(np.maximum(seen, 0.0), drafts[:, None]), axis=1)
         return np.where(np.arange(rate.shape[1]) < k[:, None], seen, 0.0)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from specdec.simulate import arrivals
 from specdec.simulate.arrivals import Arrivals
-from specdec.simulate.lanes import LONGEST_TOKENS, Lanes
+from specdec.simulate.lanes import Lanes
 from specdec.simulate.run import ADVANCE_SECONDS
 from specdec.simulate.workloads import Workload
-from specdec.simulate.world import World, build, within_advance
+from specdec.simulate.world import LONGEST_TOKENS, World, build, within_advance
 from specdec.tuning.prior import CostTable
 
 Floats = NDArray[np.float64]

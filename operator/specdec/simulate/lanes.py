@@ -9,6 +9,7 @@ from its own arrival and to its own departure.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -17,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.simulate.arrivals import Block
-from specdec.simulate.world import World
+from specdec.simulate.world import LONGEST_TOKENS, World
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BIN_TOKENS: Final = 64.0
-BINS: Final = 256
-LONGEST_TOKENS: Final = (BINS - 64) * BIN_TOKENS
+PASSED_TOKENS: Final = 16384.0  # by which a clock may move in one advance
 PREFILL_SHARE: Final = 0.8  # of an advance that prefill may take before it has to wait
 OWN_START: Final = -1  # a lane whose engine changes its start value with K, for free
 
@@ -34,7 +34,7 @@ class Advanced:
     """What one advance did, shape (policies, seeds x replicas): K and batch it ran at, step time, engine steps.
 
     prefill: seconds spent on prompts. requests: mean requests present. tokens: of the requests admitted.
-    arrived: how many were admitted.
+    arrived: how many were admitted. cut: engine steps that requests had still to come when their engine went away.
     """
 
     k: Ints
@@ -45,6 +45,7 @@ class Advanced:
     requests: Floats
     tokens: Floats
     arrived: Floats
+    cut: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,17 @@ class Lanes:
         self._nothing = np.zeros(self.shape)
         self.waiting = np.zeros(self.count)
         self.queues: dict[int, deque[tuple[int, float, float, float]]] = {}
-        self._ring = np.zeros((self.count, BINS))
-        self._flat = self._ring.reshape(-1)
         self._row = np.arange(self.count).reshape(self.shape)
-        self._place = self._row * BINS  # in the flat ring
         self._slower = np.tile(np.asarray(world.workload.slower), seeds)
         self._seconds = world.seconds.ravel()
         self._reference = world.length.mean(axis=1)
         self._scale = np.ascontiguousarray(self._reference[:, None] / world.length)  # (K + 1, classes)
         self._overshoot = np.ascontiguousarray(world.overshoot)
+        self._cut = np.zeros(self.shape)
+        self.bins = _bins(float(self._scale.max()))
+        self._ring = np.zeros((self.count, self.bins))
+        self._flat = self._ring.reshape(-1)
+        self._place = self._row * self.bins  # in the flat ring
 
     def advance(self, block: Block, i: int, noise: Floats) -> Advanced:
         """Move every lane by `dt`, with step `i` of `block` arriving.
@@ -108,7 +111,8 @@ class Lanes:
             target = block.late[rows] * moved[:, lane] + work * self._scale.take(at)
             self._insert(self._place[:, lane], self.clock[:, lane], target, block.rounding[rows])
         requests = self._settle(moved, arrived, block.presence[i])
-        return Advanced(k, size, seconds, steps, prefill, requests, self._nothing + tokens, self._nothing + arrived)
+        admitted, asked = self._nothing + arrived, self._nothing + tokens
+        return Advanced(k, size, seconds, steps, prefill, requests, asked, admitted, self._nothing)
 
     def _run(
         self, arrived: Floats, prefill: Floats, noise: Floats
@@ -131,14 +135,14 @@ class Lanes:
     def _insert(self, place: Ints, clock: Floats, target: Floats, rounding: Floats) -> None:
         bins = np.floor((clock + target) / BIN_TOKENS + rounding)
         bins = np.maximum(bins, np.floor(clock / BIN_TOKENS) + 1.0).astype(np.int64)
-        np.add.at(self._flat, (place + (bins & (BINS - 1))).ravel(), 1.0)
+        np.add.at(self._flat, (place + (bins & (self.bins - 1))).ravel(), 1.0)
 
     def _settle(self, moved: Floats, arrived: Floats, presence: Floats) -> Floats:
         """Let the clocks move by `moved`; the mean number of requests present meanwhile."""
         base = np.floor(self.clock / BIN_TOKENS)
         passed = np.floor((self.clock + moved) / BIN_TOKENS) - base
         ahead = np.arange(1, int(passed.max()) + 1)[:, None, None]  # (bins, policies, seeds x replicas)
-        at = self._place + ((base.astype(np.int64) + ahead) & (BINS - 1))
+        at = self._place + ((base.astype(np.int64) + ahead) & (self.bins - 1))
         due = self._flat.take(at)
         out = due * (ahead <= passed)
         self._flat[at] = due - out
@@ -162,10 +166,11 @@ class Lanes:
         at = k.ravel()[lane], incoming.kind
         clock, work = self.clock.ravel()[lane], incoming.tokens + self._overshoot[at]
         target = incoming.late * moved.ravel()[lane] + work * self._scale[at]
-        self._insert(lane * BINS, clock, target, incoming.rounding)
+        self._insert(lane * self.bins, clock, target, incoming.rounding)
         requests = self._settle(moved, arrived, self._sum(incoming, 1.0 - incoming.late))
         tokens = self._sum(incoming, incoming.tokens)
-        return Advanced(k, size, seconds, steps, prefill, requests, tokens, arrived)
+        cut, self._cut = self._cut, np.zeros(self.shape)
+        return Advanced(k, size, seconds, steps, prefill, requests, tokens, arrived, cut)
 
     def _sum(self, incoming: _Incoming, values: Floats) -> Floats:
         return np.bincount(incoming.lane, values, self.count).astype(np.float64).reshape(self.shape)
@@ -185,8 +190,9 @@ class Lanes:
         return _Incoming(lane, kind, tokens, prefill, late, rounding)
 
     def _admit(self, incoming: _Incoming) -> _Incoming:
-        """Requests beyond the largest batch wait, first come first served."""
-        room = np.floor(self.world.max_batch - self.present + self.left).astype(np.int64).ravel()
+        """Requests beyond the largest batch wait, first come first served; so do those whose fleet is all away."""
+        free = np.floor(self.world.max_batch - self.present + self.left)
+        room = np.where(self.up, free, 0.0).astype(np.int64).ravel()
         crowded = np.flatnonzero((np.bincount(incoming.lane, minlength=self.count) > room) | (self.waiting > 0))
         if not crowded.size:
             return incoming
@@ -212,7 +218,27 @@ class Lanes:
         return _Incoming(whole[0], whole[1], real[0], real[1], real[2], real[3])
 
     def clear(self, policy: int, replica: int) -> None:
-        """An engine that goes away takes its requests with it."""
+        """An engine that goes away takes its requests with it, and what they had still to come."""
         row = int(self._row[policy, replica])
+        self._cut[policy, replica] += self.steps_to_come()[policy, replica]
         self.present[policy, replica] = self.backlog[policy, replica] = 0.0
         self._ring[row] = 0.0
+
+    def steps_to_come(self) -> Floats:
+        """Shape (policies, seeds x replicas): engine steps that the requests in service still need, added up."""
+        base = np.floor(self.clock / BIN_TOKENS).astype(np.int64)
+        ahead = (np.arange(self.bins) - base[..., None]) & (self.bins - 1)
+        ring = self._ring.reshape(*self.shape, self.bins)
+        tokens = (ring * ahead).sum(axis=-1) * BIN_TOKENS - ring.sum(axis=-1) * (self.clock - base * BIN_TOKENS)
+        size = np.clip(np.rint(self.present), 1, self.world.max_batch).astype(np.int64)
+        k = self.tables.reshape(self.count, -1)[self._row, size]
+        out: Floats = np.maximum(tokens, 0.0) / self._reference[k]
+        return out
+
+
+def _bins(most: float) -> int:
+    """Of the ring: a power of two that holds the longest answer of the class that is slowest beside the reference.
+
+    most: how many tokens of the clock one of its tokens may take.
+    """
+    return 1 << math.ceil(math.log2((LONGEST_TOKENS * most + PASSED_TOKENS) / BIN_TOKENS))

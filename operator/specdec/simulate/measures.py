@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,26 @@ WORSE: Final = 1.01
 WITHIN: Final = 0.02
 SETTLED_SECONDS: Final = 300.0
 HORIZON_SECONDS: Final = 600.0  # over which a predicted gain is held against the truth
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The traffic's mix at one time. shares: shape (classes,). length: shape (K + 1,), its mean tokens per step."""
+
+    shares: Floats
+    length: Floats
+
+    @classmethod
+    def at(cls, world: World, seconds: float) -> Self:
+        return cls(world.class_shares(seconds), world.mean_length(seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What has to wait, shape (policies, seeds x replicas). waiting: requests. backlog: seconds of prompts."""
+
+    waiting: Floats
+    backlog: Floats
 
 
 class Measures:
@@ -38,19 +59,24 @@ class Measures:
         self.excess = np.zeros((ticks, policies, seeds), dtype=np.float32)
         self.weight = np.zeros((ticks, policies, seeds), dtype=np.float32)
 
-    def add(self, done: Advanced, waiting: Floats, at: float, seconds: float, length: Floats) -> None:
-        """Count one advance. length: shape (K + 1,), the mix's tokens per step. waiting: requests in line."""
+    def add(self, done: Advanced, line: Line, at: float, seconds: float, mix: Mix) -> None:
+        """Count one advance."""
         window = min(int(at / WINDOW_SECONDS), self.tokens.shape[0] - 1)
+        each, workload = mix.length[done.k], self.world.workload
         self.request_seconds[window] += done.requests * seconds
-        self.tokens[window] += done.tokens
-        each, workload = length[done.k], self.world.workload
+        self.tokens[window] += done.tokens - done.cut * each
         delivered = done.requests * done.steps * each
-        tpot = done.step_seconds / each * (seconds / np.maximum(seconds - done.prefill, 1e-9))
-        good = tpot * 1000 <= workload.slo_tpot_ms
-        if waiting.any():
-            good &= waiting / np.maximum(done.arrived / seconds, 1e-9) <= workload.slo_ttft_seconds
-        self.within += delivered * good
+        step_ms = 1000.0 * done.step_seconds * (seconds / np.maximum(seconds - done.prefill, 1e-9))
+        fast = step_ms[..., None] <= workload.slo_tpot_ms * self.world.length[done.k]
+        late = line.backlog > workload.slo_ttft_seconds
+        if line.waiting.any():
+            late |= line.waiting / np.maximum(done.arrived / seconds, 1e-9) > workload.slo_ttft_seconds
+        self.within += delivered * (fast @ mix.shares) * ~late
         self.delivered += delivered
+
+    def end(self, steps_to_come: Floats, k: Ints, mix: Mix) -> None:
+        """Take out the tokens that no request in service has received by the end. steps_to_come: see Lanes."""
+        self.tokens[-1] -= steps_to_come * mix.length[k]
 
     def tick(self, done: Advanced, at: float, cost: Floats, best: Ints) -> None:
         """How far above the oracle's time per token each policy runs, at its own batch. cost: (K + 1, B + 1)."""
@@ -95,10 +121,14 @@ class Measures:
         return float(settled[0]) * self.tick_seconds if settled.size else None
 
 
-def true_gain_percent(before: Ints, after: Ints, cost: Floats, requests_at: Floats) -> float:
-    """Gain of `after` over `before` at the batches seen. requests_at: shape (B + 1,), request time by batch."""
+def true_gain_percent(before: Ints, after: Ints, costs: tuple[Floats, Floats], requests_at: Floats) -> float:
+    """Gain of `after` over `before` at the batches seen. requests_at: shape (B + 1,), request time by batch.
+
+    costs: the true time per token before and after, which differ where the engines start with another K.
+    """
     batch = np.flatnonzero(requests_at > 0)
     if not batch.size:
         return 0.0
     weight = requests_at[batch] / requests_at[batch].sum()
-    return 100.0 * float(np.expm1((weight * np.log(cost[before[batch], batch] / cost[after[batch], batch])).sum()))
+    ratio = costs[0][before[batch], batch] / costs[1][after[batch], batch]
+    return 100.0 * float(np.expm1((weight * np.log(ratio)).sum()))

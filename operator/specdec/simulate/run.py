@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from specdec.simulate import arrivals, policies, tuned
 from specdec.simulate.counters import Counters
 from specdec.simulate.explored import Explored
-from specdec.simulate.lanes import LONGEST_TOKENS, OWN_START, Advanced, Lanes
-from specdec.simulate.measures import HORIZON_SECONDS, Measures, true_gain_percent
+from specdec.simulate.lanes import OWN_START, Advanced, Lanes
+from specdec.simulate.measures import HORIZON_SECONDS, Line, Measures, Mix, true_gain_percent
 from specdec.simulate.policies import Policy, Seen
 from specdec.simulate.rollouts import Rollouts
 from specdec.simulate.tuned import Done, Tuned, untried_error_percent
-from specdec.simulate.world import World, within_advance
+from specdec.simulate.world import LONGEST_TOKENS, World, within_advance
 from specdec.tuning import Kind, Prior
 
 Floats = NDArray[np.float64]
@@ -36,9 +36,21 @@ POLICIES: Final = (
 
 @dataclass
 class _Prediction:
+    """costs: the true time per token before and after, shape (K + 1, B + 1) each."""
+
     done: Done
     requests: Floats
-    cost: Floats
+    costs: tuple[Floats, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A table on its way to one fleet's engines."""
+
+    at: float
+    policy: int
+    seed: int
+    table: Ints
 
 
 @dataclass
@@ -76,6 +88,7 @@ class Run:
         self.noise = np.zeros((len(self.seeds), world.workload.replicas))
         self.noises = [np.random.default_rng((seed, 4)) for seed in self.seeds]
         self.predictions: dict[tuple[int, int], list[_Prediction]] = {}
+        self.coming: list[_Coming] = []
         self.covered: dict[tuple[str, int], list[bool]] = {}
         self._begin()
 
@@ -90,6 +103,7 @@ class Run:
             start += block.count.shape[0] * ADVANCE_SECONDS
             if progress is not None:
                 progress(min(start / workload.seconds, 1.0))
+        self.measures.end(self.lanes.steps_to_come(), self.last.k, Mix.at(self.world, start))
         restarts = {(self.names[p], self.seeds[s]): self.rollouts.count(p, s, len(self.seeds)) for p, s in self.tuners}
         ours = {(self.names[p], self.seeds[s]): found for (p, s), found in self.tuners.items()}
         errors = {
@@ -100,17 +114,18 @@ class Run:
 
     def _chunk(self, block: arrivals.Block, start: float) -> None:
         every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)
-        length, noise = self.world.mean_length(start), self._noise(block.count.shape[0])
+        mix, noise = Mix.at(self.world, start), self._noise(block.count.shape[0])
         for i in range(block.count.shape[0]):
             at = start + i * ADVANCE_SECONDS
             if at % ORACLE_SECONDS < ADVANCE_SECONDS:
                 self._oracles(at)
-                length = self.world.mean_length(at)
+                mix = Mix.at(self.world, at)
+            self._arrived(at)
             self.rollouts.step(at, self.counters)
-            done = self.lanes.advance(block, i, noise[i])
+            self.last = done = self.lanes.advance(block, i, noise[i])
             self.counters.add(done, block.demand[i], ADVANCE_SECONDS)
-            waiting = self.lanes.waiting.reshape(self.lanes.shape)
-            self.measures.add(done, waiting, at, ADVANCE_SECONDS, length)
+            line = Line(self.lanes.waiting.reshape(self.lanes.shape), self.lanes.backlog)
+            self.measures.add(done, line, at, ADVANCE_SECONDS, mix)
             if round(at / ADVANCE_SECONDS) % every == every - 1:
                 self._tick(done, at + ADVANCE_SECONDS)
 
@@ -130,6 +145,12 @@ class Run:
                 elif not _fixed(name):
                     self.baselines[p, s] = _baseline(name, self.world, self.prior, seed)
                     self._set(p, s, self.baselines[p, s].first())
+
+    def _arrived(self, at: float) -> None:
+        """Put in force what was decided on scrapes that took until now."""
+        for coming in [c for c in self.coming if c.at <= at]:
+            self.coming.remove(coming)
+            self._set(coming.policy, coming.seed, coming.table)
 
     def _set(self, policy: int, seed: int, table: Ints) -> None:
         replicas = self.world.workload.replicas
@@ -166,13 +187,14 @@ class Run:
             table = baseline.tick(at, self._seen(p, s))
             if table is not None:
                 self._set(p, s, table)
-        lost = self.scrapes.random(self.lanes.shape) < self.world.workload.scrape.lost
+        # alike for all policies, so that no row depends on which others are run
+        lost = self.scrapes.random(self.lanes.shape[1]) < self.world.workload.scrape.lost
         resets = self.world.workload.scrape.resets_per_day * self.world.workload.scrape.interval / 86_400.0
-        crashed = self.scrapes.random(self.lanes.shape) < resets
+        crashed = self.scrapes.random(self.lanes.shape[1]) < resets
         for (p, s), tuner in self.tuners.items():
-            self._tune(p, s, tuner, at, ~(lost[p] | ~self.lanes.up[p]))
+            self._tune(p, s, tuner, at, ~(lost | ~self.lanes.up[p]))
             for replica in self._replicas(s):
-                if crashed[p, replica]:
+                if crashed[replica]:
                     self.counters.reset(self.counters.lane(p, replica))
 
     def _tune(self, p: int, s: int, tuner: Tuned, at: float, reachable: NDArray[np.bool_]) -> None:
@@ -182,16 +204,18 @@ class Run:
             if reachable[replica]
         ]
         tuner.rolling = self.rollouts.busy(p, self._replicas(s))
-        decision = tuner.scraped(samples, at + self.world.workload.scrape.delay)
+        start_k, known = tuner.state.start_k, at + self.world.workload.scrape.delay
+        decision = tuner.scraped(samples, known)
         if decision is None:
             return
         self.explored[p, s].decided(tuner.done[-1])
         if decision.kind is Kind.RESTART:
             self.rollouts.begin(p, self._replicas(s), tuner.table(), decision.start_k or self.world.max_k, at)
         else:
-            self._set(p, s, tuner.table())
+            self.coming.append(_Coming(known, p, s, tuner.table()))
         if decision.kind in {Kind.LIVE, Kind.RESTART} and (tuner.done[-1].before != tuner.done[-1].after).any():
-            found = _Prediction(tuner.done[-1], np.zeros(self.world.max_batch + 1), self.cost)
+            costs = self.world.time_per_token(at, start_k), self.world.time_per_token(at, tuner.state.start_k)
+            found = _Prediction(tuner.done[-1], np.zeros(self.world.max_batch + 1), costs)
             self.predictions.setdefault((p, s), []).append(found)
 
     def _settle_predictions(self, done: Advanced, at: float) -> None:
@@ -207,7 +231,7 @@ class Run:
         gain, decision = one.done.decision.gain, one.done.decision
         if decision.reason.value not in {"BetterSchedule", "BetterStartValue"}:
             return
-        truth = true_gain_percent(one.done.before, one.done.after, one.cost, one.requests)
+        truth = true_gain_percent(one.done.before, one.done.after, one.costs, one.requests)
         inside = gain.lower_percent <= truth <= gain.upper_percent
         self.covered.setdefault((self.names[p], self.seeds[s]), []).append(inside)
 

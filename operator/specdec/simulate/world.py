@@ -15,6 +15,8 @@ from specdec.tuning.prior import CostTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LONGEST_TOKENS: Final = 12288.0  # a longer answer is cut
+MOST_OUTPUT_TOKENS: Final = LONGEST_TOKENS / 4  # on average
 STRAY: Final = 0.7  # found by comparing with the simulation of every event
 VARIANTS: Final = (-1.2247, 0.0, 1.2247)  # standard deviations; equal weights give mean 0, variance 1
 
@@ -74,6 +76,11 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
     if missing:
         raise WorkloadError(
             f"workload {workload.name}: its mix names profile '{missing[0]}'; the profiles are {', '.join(profiles)}"
+        )
+    if workload.output_tokens[0] > MOST_OUTPUT_TOKENS:
+        raise WorkloadError(
+            f"workload {workload.name}: output_tokens average {workload.output_tokens[0]:g}; an answer is cut at "
+            f"{LONGEST_TOKENS:g}, so at most {MOST_OUTPUT_TOKENS:g} can be simulated"
         )
     max_k = costs.max_k
     acceptance = np.array(
