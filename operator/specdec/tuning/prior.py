@@ -31,7 +31,7 @@ class PriorError(ValueError):
 class CostTable:
     """Milliseconds of one decode step on one GPU type and layout.
 
-    verify_tokens, verify_ms: shape (knots,), linear between, last slope beyond.
+    verify_tokens, verify_ms: shape (knots,), linear between, last slope beyond unless it falls.
     draft_batch: shape (batches,). draft_ms: shape (K_max, batches), the draft pass when a full block is drafted and
     the verification is truncated to K = row + 1. draft_ms_by_start: the same shape, the engine started at K = row + 1.
     """
@@ -69,11 +69,11 @@ class CostTable:
 
 
 def along(x: Floats, knots: Sequence[float], values: Sequence[float]) -> Floats:
-    """Linear between `knots`, with the last slope beyond them."""
+    """Linear between `knots`, with the last slope beyond them; one that falls would end below zero and is level."""
     y = np.interp(x, knots, values)
     if len(knots) < 2:
         return y
-    slope = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
+    slope = max((values[-1] - values[-2]) / (knots[-1] - knots[-2]), 0.0)
     return np.where(x > knots[-1], values[-1] + slope * (x - knots[-1]), y)
 
 
@@ -111,7 +111,8 @@ class Environment:
 def cost_table(document: Mapping[str, Any], source: str = "cost table") -> CostTable:
     """Read the shape of the packaged `h200-step-times.json`.
 
-    Raises PriorError naming the field. `draft.ms_full_block` may be absent: `draft.ms_by_k` then stands for both.
+    Raises PriorError naming the field. `draft.ms_full_block` is a list with one row per K under any name, or has a key
+    per K as `draft.ms_by_k` has; it may be absent: `draft.ms_by_k` then stands for both.
     """
     verify, draft = _mapping(document, "verify", source), _mapping(document, "draft", source)
     tokens, ms = _numbers(verify, "tokens", source), _numbers(verify, "ms", source)
@@ -194,13 +195,24 @@ def _full_block(
 ) -> tuple[tuple[float, ...], ...]:
     if value is None:
         return tuple(by_start[-1] for _ in by_start)
-    rows = next(iter(value.values()), None) if isinstance(value, Mapping) else value
+    rows = _block_rows(value, len(by_start))
     where = f"{source}: draft.ms_full_block"
     if not isinstance(rows, Sequence) or len(rows) != len(by_start):
         raise PriorError(f"{where} needs one row per K, {len(by_start)} in all, as draft.ms_by_k has")
     table = tuple(_positive(row, where) for row in rows)
     _widths(table, width, where)
     return table
+
+
+def _block_rows(value: Any, count: int) -> Any:
+    """One row per K, from a list of them, an object that gives such a list a name, or an object of rows by K."""
+    if not isinstance(value, Mapping):
+        return value
+    first = next(iter(value.values()), None)
+    if isinstance(first, Sequence) and first and isinstance(first[0], Sequence):
+        return first
+    keys = [str(k) for k in range(1, count + 1)]
+    return [value[key] for key in keys] if set(value) == set(keys) else None
 
 
 def _widths(table: tuple[tuple[float, ...], ...], width: int, where: str) -> None:
