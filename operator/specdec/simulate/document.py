@@ -32,7 +32,8 @@ NOTES: Final = """\
 Seconds to within 2 % count until a moment from which the next five minutes ran, on average, within 2 % of the
 oracle; 0 says that this was so from the start, which an untuned constant can reach too (see all figures). Time lost to
 trials is their true time per token over that of the schedule before, whatever the tuner expected; a trial that gained
-counts 0.
+counts 0. Where a figure is of fewer seeds than were run, in the others what it counts to never happened, or there was
+nothing to judge; a target is missed by one seed in which it never did.
 """
 NEGLIGIBLE: Final = 0.0005  # share of the time per token
 COLUMNS: Final = (

@@ -34,7 +34,8 @@ class Kept:
         """Keep the rows of a finished part."""
         self.parts[key] = list(rows)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"part": key, "rows": [row.document() for row in rows]}) + "\n")
+            part = {"part": key, "rows": [row.document() for row in rows]}
+            file.write(json.dumps(part, allow_nan=False) + "\n")
 
     def clear(self) -> None:
         """The result file is written; nothing is left to go on from."""

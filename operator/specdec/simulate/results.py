@@ -17,7 +17,7 @@ from specdec.simulate.suite import Suite
 def write(path: Path, rows: Sequence[Row], suite: Suite, seconds: float) -> None:
     """Write `rows` and what they were made from."""
     document = {"about": about(suite, seconds), "rows": [row.document() for row in rows]}
-    path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Row]]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specdec.simulate.run import OURS, Outcome
 from specdec.simulate.workloads import Workload
 from specdec.tuning import Kind
+
+Floats = NDArray[np.float64]
 
 WEEK_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One policy on one workload and seed; None where a figure does not apply.
+    """One policy on one workload and seed; None where a figure does not apply, or what it counts to never happened.
 
     trial_loss_percent: request time that trials truly cost; one that gained counts 0.
     """
@@ -23,10 +27,10 @@ class Row:
     policy: str
     workload: str
     seed: int
-    tpot_ms: float
-    regret_oracle_percent: float
-    regret_best_constant_percent: float
-    slo_percent: float
+    tpot_ms: float | None
+    regret_oracle_percent: float | None
+    regret_best_constant_percent: float | None
+    slo_percent: float | None
     restarts_per_replica_week: float
     seconds_to_within_2_percent: float | None
     seconds_to_disable: float | None
@@ -44,7 +48,7 @@ class Row:
 
 def rows(workload: Workload, outcome: Outcome, untuned: str) -> list[Row]:
     """A row per policy and seed, `best-constant` and `card` added where the constants were run."""
-    tpot = outcome.measures.tpot_ms()
+    tpot = _tpot_ms(outcome)
     names = list(outcome.names)
     constants = [names.index(n) for n in names if n.startswith("constant-")]
     out = []
@@ -56,11 +60,21 @@ def rows(workload: Workload, outcome: Outcome, untuned: str) -> list[Row]:
     return out
 
 
+def _tpot_ms(outcome: Outcome) -> Floats:
+    """Shape (policies, seeds): not a number where no request came."""
+    with np.errstate(invalid="ignore"):
+        return outcome.measures.tpot_ms()
+
+
+def _finite(figure: float | None) -> float | None:
+    """None too where there was nothing to divide by: JSON has no other word for it."""
+    return figure if figure is not None and isfinite(figure) else None
+
+
 def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best: float, untuned: int) -> Row:
     name, p, s = which
     measures, seed = outcome.measures, outcome.seeds[s]
-    tpot = float(measures.tpot_ms()[p, s])
-    oracle = float(measures.tpot_ms()[outcome.names.index("oracle"), s])
+    tpot, oracle = (float(_tpot_ms(outcome)[row, s]) for row in (p, outcome.names.index("oracle")))
     since = (workload.drift_at_hours or 0.0) * 3600.0
     ours, key = name in OURS, (name, seed)
     covered = outcome.covered.get(key)
@@ -69,10 +83,10 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
         policy=name,
         workload=workload.name,
         seed=seed,
-        tpot_ms=tpot,
-        regret_oracle_percent=100.0 * (tpot / oracle - 1.0),
-        regret_best_constant_percent=100.0 * (tpot / best - 1.0),
-        slo_percent=float(measures.slo_percent()[p, s]),
+        tpot_ms=_finite(tpot),
+        regret_oracle_percent=_finite(100.0 * (tpot / oracle - 1.0)),
+        regret_best_constant_percent=_finite(100.0 * (tpot / best - 1.0)),
+        slo_percent=float(measures.slo_percent()[p, s]) if isfinite(tpot) else None,
         restarts_per_replica_week=outcome.restarts.get(key, 0) / weeks,
         seconds_to_within_2_percent=measures.seconds_to_within(p, s, since),
         seconds_to_disable=_disabled(outcome, key),
@@ -80,8 +94,8 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
         gain_interval_coverage_percent=100.0 * float(np.mean(covered)) if covered else None,
         moves=sum(d.decision.kind is not Kind.TRIAL for d in outcome.tuners[key].done) if ours else None,
         trials_percent=_trials(outcome, key, workload.seconds) if ours else None,
-        trial_loss_percent=outcome.trial_losses.get(key),
-        cost_error_percent=outcome.cost_errors.get(key),
+        trial_loss_percent=_finite(outcome.trial_losses.get(key)),
+        cost_error_percent=_finite(outcome.cost_errors.get(key)),
     )
 
 

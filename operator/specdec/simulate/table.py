@@ -29,36 +29,50 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over seeds, None where no seed had the figure, and its 95 % interval; of a FEW seeds their range."""
+    """A mean over the `seeds` that have the figure, `of` so many, None where none has it.
+
+    low, high: its 95 % interval; of a FEW seeds their range.
+    """
 
     mean: float | None
     low: float = 0.0
     high: float = 0.0
     seeds: int = 0
+    of: int = 0
+
+    @property
+    def lacking(self) -> int:
+        """Seeds without the figure."""
+        return self.of - self.seeds
 
     def text(self, digits: int = 2) -> str:
         if self.mean is None:
             return "-"
         mean, low, high = (f"{value:.{digits}f}" for value in (self.mean, self.low, self.high))
-        if low == high:
-            return mean
-        return f"{mean} ({low} to {high})" if self.seeds < FEW else f"{mean} ± {self.high - self.mean:.{digits}f}"
+        some = f"; {self.seeds} of {self.of} seeds" if self.lacking else ""
+        if low != high and self.seeds < FEW:
+            return f"{mean} ({low} to {high}{some})"
+        spread = "" if low == high else f" ± {self.high - self.mean:.{digits}f}"
+        return f"{mean}{spread} ({some.removeprefix('; ')})" if some else f"{mean}{spread}"
 
     def mean_text(self, digits: int = 2) -> str:
-        return "-" if self.mean is None else f"{self.mean:.{digits}f}"
+        if self.mean is None:
+            return "-"
+        return f"{self.mean:.{digits}f}" + (f" ({self.seeds} of {self.of})" if self.lacking else "")
 
 
 def figure(values: Iterable[float | None]) -> Figure:
-    """Of the values that are there."""
-    known = [v for v in values if v is not None]
+    """Of the values that are there, beside how many are not."""
+    found = list(values)
+    known = [v for v in found if v is not None]
     if not known:
-        return Figure(None)
+        return Figure(None, of=len(found))
     mean = fmean(known)
     if len(known) < FEW:
-        return Figure(mean, min(known), max(known), len(known))
+        return Figure(mean, min(known), max(known), len(known), len(found))
     t = STUDENT[len(known) - 2] if len(known) - 2 < len(STUDENT) else STUDENT_LIMIT
     half = t * stdev(known) / sqrt(len(known))
-    return Figure(mean, mean - half, mean + half, len(known))
+    return Figure(mean, mean - half, mean + half, len(known), len(found))
 
 
 def summary(rows: Sequence[Row], policy: str, workload: str, field: str) -> Figure:
@@ -77,13 +91,13 @@ def render(rows: Sequence[Row]) -> str:
     for workload in ordered(row.workload for row in rows):
         out.append(
             f"\n{workload}\n  {'policy':20} {'TPOT ms':>22} {'over oracle %':>24} {'over best K %':>24}"
-            f" {'SLO %':>7} {'restarts':>9} {'2 % after s':>12} {'off after s':>12} {'worse %':>9} {'cover %':>8}"
+            f" {'SLO %':>7} {'restarts':>9} {'2 % after s':>16} {'off after s':>16} {'worse %':>9} {'cover %':>14}"
         )
         for policy in ordered(row.policy for row in rows if row.workload == workload):
             cells = [summary(rows, policy, workload, field) for field in FIELDS]
             out.append(
                 f"  {policy:20} {cells[0].text():>22} {cells[1].text():>24} {cells[2].text():>24}"
-                f" {cells[3].mean_text(1):>7} {cells[4].mean_text(2):>9} {cells[5].mean_text(0):>12}"
-                f" {cells[6].mean_text(0):>12} {cells[7].mean_text(3):>9} {cells[8].mean_text(0):>8}"
+                f" {cells[3].mean_text(1):>7} {cells[4].mean_text(2):>9} {cells[5].mean_text(0):>16}"
+                f" {cells[6].mean_text(0):>16} {cells[7].mean_text(3):>9} {cells[8].mean_text(0):>14}"
             )
     return "\n".join(out)

@@ -26,6 +26,11 @@ def seen(drafts: float, accepted: float, seconds: float = 1.0, tokens: float = 1
     return Seen(by_k, np.full(7, accepted / 7 * drafts), seconds, tokens)
 
 
+def tpot_ms(rows: list[Row]) -> dict[str, float]:
+    """By policy, of one seed."""
+    return {row.policy: row.tpot_ms for row in rows if row.tpot_ms is not None}
+
+
 def test_ema_tiers_follow_the_accepted_length() -> None:
     policy = EmaTiers(7, 256)
     policy.first()
@@ -61,12 +66,12 @@ def test_a_bandit_tries_every_arm_and_settles_on_the_best(thompson: bool) -> Non
 def test_the_oracle_is_never_beaten_by_a_policy_of_the_same_mode() -> None:
     steady = replace(workloads.find("steady"), seconds=2400.0, load=((0.0, 0.4),))
     chosen = suite.Suite((steady,), suite.check_policies(["all"]), (9,), estimated_costs(), PROFILES)
-    rows = {row.policy: row for row in suite.one(chosen, steady, 9)}
+    tpot = tpot_ms(suite.one(chosen, steady, 9))
     same_mode = {"ema-tiers", "linear-goodput", "ucb", "thompson", "static-schedule", "specdec-live"}
-    assert all(rows[name].regret_oracle_percent > -0.05 for name in same_mode)
-    assert rows["oracle-any"].tpot_ms <= rows["oracle"].tpot_ms * 1.0005
-    assert rows["best-constant"].tpot_ms == min(rows[f"constant-{k}"].tpot_ms for k in range(8))
-    assert rows["card"].tpot_ms == rows["constant-7"].tpot_ms
+    assert all(tpot[name] > tpot["oracle"] * 0.9995 for name in same_mode)
+    assert tpot["oracle-any"] <= tpot["oracle"] * 1.0005
+    assert tpot["best-constant"] == min(tpot[f"constant-{k}"] for k in range(8))
+    assert tpot["card"] == tpot["constant-7"]
 
 
 def test_several_workloads_at_once_give_the_same_rows() -> None:
@@ -112,7 +117,8 @@ def test_a_drift_that_is_cut_short_is_still_half_way() -> None:
 def test_replicas_are_restarted_one_by_one_and_lose_no_traffic() -> None:
     steady = replace(workloads.find("mismatch"), seconds=5400.0, restart_seconds=240.0)
     chosen = suite.Suite((steady,), ("constant-7", "specdec-restart"), (2,), estimated_costs(), PROFILES)
-    rows = {row.policy: row for row in suite.one(chosen, steady, 2)}
+    rows = suite.one(chosen, steady, 2)
+    restarts = {row.policy: row.restarts_per_replica_week for row in rows}
     per_week = 7 * 86_400 / 5400
-    assert rows["specdec-restart"].restarts_per_replica_week == pytest.approx(per_week)
-    assert rows["specdec-restart"].tpot_ms < rows["constant-7"].tpot_ms
+    assert restarts["specdec-restart"] == pytest.approx(per_week)
+    assert tpot_ms(rows)["specdec-restart"] < tpot_ms(rows)["constant-7"]

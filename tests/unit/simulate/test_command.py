@@ -113,7 +113,7 @@ def test_parts_that_are_none_are_refused_and_kept(tmp_path: Path, capsys: pytest
 
 
 def test_a_few_seeds_are_shown_by_their_range_and_many_by_an_interval() -> None:
-    assert table.figure([1.0, None, 3.0]).text(1) == "2.0 (1.0 to 3.0)"
+    assert table.figure([1.0, None, 3.0]).text(1) == "2.0 (1.0 to 3.0; 2 of 3 seeds)"
     assert table.figure([2.0, 2.0]).text(1) == "2.0"
     assert table.figure([1.0, 2.0, 3.0, 4.0, 5.0]).text(1) == "3.0 ± 2.0"
     assert table.figure([None]).text() == "-"
