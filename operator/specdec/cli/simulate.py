@@ -62,21 +62,21 @@ def run(arguments: argparse.Namespace) -> int:
     # one thread per process: the arrays are small, and more threads only spin
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    from specdec.simulate import kept, results, table
-    from specdec.simulate.plot import PlotError, draw
+    from specdec.simulate import kept, plot, results, table
     from specdec.simulate.suite import SuiteError, execute
     from specdec.simulate.workloads import WorkloadError
     from specdec.tuning import PriorError
 
-    for target in (arguments.json, arguments.plot):
-        if target is not None and not Path(target).resolve().parent.is_dir():
-            raise Failure(f"{target}: its folder does not exist; create it first")
+    for target in filter(None, (arguments.json, arguments.plot)):
+        _writable(Path(target))
     try:
         suite = _suite(arguments)
+        if arguments.plot is not None:
+            plot.check(suite.policies, Path(arguments.plot))
         began = time.monotonic()
         finished = kept.Kept(kept.beside(Path(arguments.json))) if arguments.json is not None else None
         rows = execute(suite, None if arguments.quiet else Progress(), arguments.jobs, finished)
-    except (PriorError, WorkloadError, SuiteError, kept.KeptError) as error:
+    except (PriorError, WorkloadError, SuiteError, kept.KeptError, plot.PlotError) as error:
         raise Failure(str(error)) from error
     if finished is not None:
         results.write(Path(arguments.json), rows, suite, time.monotonic() - began)
@@ -84,11 +84,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(table.render(rows))
     if arguments.plot is not None:
-        try:
-            draw(rows, Path(arguments.plot))
-        except (PlotError, ValueError) as error:
-            raise Failure(str(error)) from error
+        plot.draw(rows, Path(arguments.plot))
     return 0
+
+
+def _writable(path: Path) -> None:
+    """Refuse, before hours of simulation, a file that could not be written after them."""
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise Failure(f"{path}: its folder does not exist; create it first")
+    if path.is_dir():
+        raise Failure(f"{path} is a folder; name a file in it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise Failure(f"{path} cannot be written; allow it, or name a file elsewhere")
 
 
 def _suite(arguments: argparse.Namespace) -> Suite:
@@ -106,7 +114,7 @@ def _suite(arguments: argparse.Namespace) -> Suite:
         raise Failure("two workloads have the same name; give each file a 'name' of its own")
     return suite.Suite(
         tuple(chosen),
-        suite.check_policies(arguments.policy or []),
+        suite.check_policies(arguments.policy or [], costs.max_k),
         _seeds(arguments.seeds),
         costs,
         acceptance_profiles(profiles, arguments.profiles or ESTIMATED_PROFILES),

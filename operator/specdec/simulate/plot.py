@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from specdec.simulate.rows import Row
@@ -16,21 +17,35 @@ ROOM: Final = 1.2  # for the figure at a bar's end
 
 
 class PlotError(RuntimeError):
-    """matplotlib is not installed."""
+    """Nothing can be drawn; the message says why and what to do."""
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Write a PNG or SVG, by the suffix of `path`."""
+def check(policies: Iterable[str], path: Path) -> None:
+    """Raise PlotError, before anything is simulated, where `draw` would afterwards."""
+    kinds = _matplotlib().figure.Figure().canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        raise PlotError(f"{path}: its suffix must say what to write, as .png and .svg do")
+    if all(policy == "oracle" for policy in policies):
+        raise PlotError("a plot shows what policies lose to the oracle; name another --policy too, or leave --plot out")
+
+
+def _matplotlib() -> ModuleType:
     try:
-        import matplotlib as mpl
+        import matplotlib.figure
     except ImportError as error:
         raise PlotError(
             "a plot needs matplotlib; run pip install '.[loadtest]' in a checkout of this project, or leave --plot out"
         ) from error
-    mpl.use("Agg")
+    return matplotlib
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Write a PNG or SVG, by the suffix of `path`."""
+    check((row.policy for row in rows), path)
+    _matplotlib().use("Agg")
     from matplotlib import pyplot
 
-    workloads = ordered(row.workload for row in rows)
+    workloads = ordered(row.workload for row in rows if row.policy != "oracle")
     across = min(len(workloads), 4)
     down = -(-len(workloads) // across)
     figure, axes = pyplot.subplots(down, across, figsize=(4.6 * across, 4.4 * down), squeeze=False)

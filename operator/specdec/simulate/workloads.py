@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from specdec.simulate import fields
+
 Floats = NDArray[np.float64]
 
 NAMES: Final = ("steady", "drift", "bursts", "mismatch", "cliff", "prefill", "imbalance", "lossy")
 HOUR: Final = 3600.0
+DAY_HOURS: Final = 24.0
 
 
 class WorkloadError(ValueError):
@@ -36,7 +41,8 @@ class Scrape:
 class Workload:
     """One workload.
 
-    load: (hour, share of capacity or requests per second of the fleet), linear between, repeated every `period_hours`.
+    load: (hour, share of capacity or requests per second of the fleet), linear between, repeated every `period_hours`:
+    in a file that leaves them out, as many whole days as `load` spans.
     relative: whether `load` is a share of capacity: the most tokens per second that any constant K reaches.
     mix: (hour, {profile: share of requests}), linear between, never repeated beyond its last hour unless `mix_period`.
     burst_cv: coefficient of variation of the gaps between arrivals; 1 is Poisson.
@@ -44,6 +50,8 @@ class Workload:
     request_spread: standard deviation of a request's acceptance around its profile, in logits of the hazards.
     balance: relative share of arrivals per replica; its length is the number of replicas.
     slower: step time of each replica relative to the cost table.
+    graph_capture_tokens: the engine's CUDA graph limit in tokens per step, beyond which a step takes `eager_ms` more;
+    None where there is none.
     prior_is_truth: whether the tuner starts from the simulated costs themselves.
     """
 
@@ -53,7 +61,7 @@ class Workload:
     load: tuple[tuple[float, float], ...]
     mix: tuple[tuple[float, Mapping[str, float]], ...]
     relative: bool = True
-    period_hours: float = 24.0
+    period_hours: float = DAY_HOURS
     mix_period_hours: float | None = None
     burst_cv: float = 1.0
     output_tokens: tuple[float, float] = (1000.0, 1.0)
@@ -64,7 +72,7 @@ class Workload:
     balance: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     slower: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     max_num_seqs: int = 256
-    graph_capture_tokens: int | None = 2048
+    graph_capture_tokens: int | None = None
     eager_ms: float = 80.0
     step_noise: float = 0.02
     restart_seconds: float = 480.0
@@ -85,15 +93,18 @@ class Workload:
 
     def load_at(self, seconds: Floats) -> Floats:
         """Share of capacity or requests per second at `seconds` since the start."""
-        hours = np.mod(seconds / HOUR, self.period_hours)
-        return np.interp(hours, [h for h, _ in self.load], [v for _, v in self.load], period=self.period_hours)
+        hours, at, load = seconds / HOUR, [h for h, _ in self.load], [v for _, v in self.load]
+        if at[-1] - at[0] < self.period_hours:
+            return np.interp(np.mod(hours, self.period_hours), at, load, period=self.period_hours)
+        # the last knot is where the first comes again; folded onto it, it would be lost
+        return np.interp(at[0] + np.mod(hours - at[0], self.period_hours), at, load)
 
     def shares_at(self, seconds: float) -> Floats:
         """Shape (profiles,): share of requests per profile at `seconds`."""
-        hour = seconds / HOUR
+        hour, at = seconds / HOUR, [h for h, _ in self.mix]
         if self.mix_period_hours is not None:
-            hour %= self.mix_period_hours
-        at = [h for h, _ in self.mix]
+            begin = min(at[0], 0.0)  # below zero where the begin of the workload was cut off
+            hour = begin + (hour - begin) % self.mix_period_hours
         rows = [np.interp(hour, at, [shares.get(name, 0.0) for _, shares in self.mix]) for name in self.profiles]
         shares = np.array(rows)
         out: Floats = shares / shares.sum()
@@ -103,63 +114,96 @@ class Workload:
 def find(name_or_file: str) -> Workload:
     """A named workload of the package or one from a JSON file of the same shape."""
     if name_or_file in NAMES:
-        text, source = (
-            files("specdec.simulate").joinpath("workloads", f"{name_or_file}.json").read_text("utf-8"),
-            name_or_file,
-        )
-    else:
-        path = Path(name_or_file)
-        if not path.is_file():
-            raise WorkloadError(f"no workload '{name_or_file}'; name one of {', '.join(NAMES)} or give a JSON file")
-        text, source = path.read_text("utf-8"), path.name
+        packaged = files("specdec.simulate").joinpath("workloads", f"{name_or_file}.json")
+        return parse(json.loads(packaged.read_text("utf-8")), name_or_file)
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise WorkloadError(f"no workload '{name_or_file}'; name one of {', '.join(NAMES)} or give a JSON file")
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise WorkloadError(f"{source} is not JSON: {error}") from error
-    return parse(document, source)
+        document = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise WorkloadError(f"{path.name} is not JSON: {error}") from error
+    return parse(document, path.name)
 
 
 def parse(document: Any, source: str) -> Workload:
     """A workload from its JSON object; keys are the fields of Workload, `scrape` those of Scrape."""
     if not isinstance(document, Mapping):
         raise WorkloadError(f"{source}: a workload is a JSON object")
-    known = set(Workload.__dataclass_fields__)
-    unknown = sorted(set(document) - known)
-    if unknown:
-        raise WorkloadError(f"{source}: unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}")
-    missing = [name for name in ("seconds", "load", "mix") if name not in document]
-    if missing:
-        raise WorkloadError(f"{source}: '{missing[0]}' is missing")
-    fields = dict(document)
-    try:
-        fields["load"] = tuple((float(h), float(v)) for h, v in fields["load"])
-        fields["mix"] = tuple((float(h), {str(k): float(v) for k, v in s.items()}) for h, s in fields["mix"])
-        for name in ("output_tokens", "prompt_tokens", "balance", "slower"):
-            if name in fields:
-                fields[name] = tuple(float(v) for v in fields[name])
-        fields["scrape"] = Scrape(**fields.get("scrape", {}))
-        if "slower" not in fields:
-            fields["slower"] = (1.0,) * len(fields.get("balance", Workload.__dataclass_fields__["balance"].default))
-        workload = Workload(**{"name": Path(source).stem, "what": "", **fields})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise WorkloadError(f"{source}: {error}") from error
-    return _checked(workload, source)
-
-
-def _checked(workload: Workload, source: str) -> Workload:
-    wrong = {
-        "seconds must be above zero": workload.seconds <= 0,
-        "load must be above zero at some hour and never negative": not workload.load
-        or min(v for _, v in workload.load) < 0
-        or max(v for _, v in workload.load) <= 0,
-        "mix needs at least one share above zero at every hour": not workload.mix
-        or any(sum(s.values()) <= 0 or min(s.values()) < 0 for _, s in workload.mix),
-        "slower needs one entry per entry of balance": len(workload.slower) != len(workload.balance),
-        "balance needs at least one replica": not workload.balance or min(workload.balance) <= 0,
-        "burst_cv must be above zero": workload.burst_cv <= 0,
-        "output_tokens needs a mean above 1": len(workload.output_tokens) != 2 or workload.output_tokens[0] <= 1,
-    }
-    for message, applies in wrong.items():
-        if applies:
-            raise WorkloadError(f"{source}: {message}")
+    refused = (
+        fields.refused(document, fields.WORKLOAD)
+        or next((f"'{name}' is missing" for name in ("seconds", "load", "mix") if name not in document), None)
+        or fields.refused(document.get("scrape", {}), fields.SCRAPE, "scrape.")
+    )
+    if refused:
+        raise WorkloadError(f"{source}: {refused}")
+    workload = _workload(document, source)
+    refused = next(filter(None, (check(workload) for check in CHECKS)), None)
+    if refused:
+        raise WorkloadError(f"{source}: {refused}")
     return workload
+
+
+def _workload(document: Mapping[str, Any], source: str) -> Workload:
+    """From fields of the right types."""
+    known: dict[str, Any] = {"name": Path(source).stem, "what": "", **document}
+    load = tuple((float(hour), float(value)) for hour, value in document["load"])
+    known |= {
+        "load": load,
+        "mix": tuple((float(hour), {k: float(v) for k, v in shares.items()}) for hour, shares in document["mix"]),
+        "scrape": Scrape(**document.get("scrape", {})),
+        "period_hours": document.get("period_hours", DAY_HOURS * max(ceil(load[-1][0] / DAY_HOURS), 1)),
+    }
+    lists = ("output_tokens", "prompt_tokens", "balance", "slower")
+    known |= {name: tuple(map(float, document[name])) for name in lists if name in document}
+    known.setdefault("slower", (1.0,) * len(known.get("balance", Workload.__dataclass_fields__["balance"].default)))
+    return Workload(**known)
+
+
+def _load_hours(workload: Workload) -> str | None:
+    return _hours("load", [hour for hour, _ in workload.load], "period_hours", workload.period_hours)
+
+
+def _mix_hours(workload: Workload) -> str | None:
+    return _hours("mix", [hour for hour, _ in workload.mix], "mix_period_hours", workload.mix_period_hours)
+
+
+def _hours(field: str, hours: list[float], period_field: str, period: float | None) -> str | None:
+    descends = next((b for a, b in pairwise(hours) if b <= a), None)
+    if descends is not None:
+        return f"the hours of {field} must ascend, but hour {descends:g} does not; a jump takes two, a moment apart"
+    if period is not None and hours[-1] > period:
+        last = f"{hours[-1]:g}"
+        return f"{field} goes on to hour {last}, but {period_field} is {period:g}; set it to {last} or more"
+    return None
+
+
+def _some_load(workload: Workload) -> str | None:
+    some = max(load for _, load in workload.load) > 0
+    return None if some else "load must be above zero at some hour"
+
+
+def _some_share(workload: Workload) -> str | None:
+    none = next((hour for hour, shares in workload.mix if sum(shares.values()) <= 0), None)
+    return None if none is None else f"mix needs a share above zero at every hour, but has none at hour {none:g}"
+
+
+def _speeds(workload: Workload) -> str | None:
+    return None if len(workload.slower) == workload.replicas else "slower needs one entry per entry of balance"
+
+
+def _drift(workload: Workload) -> str | None:
+    hours = workload.seconds / HOUR
+    if workload.drift_at_hours is None or workload.drift_at_hours <= hours:
+        return None
+    return f"drift_at_hours is {workload.drift_at_hours:g}, but the workload ends after {hours:g} h; set seconds higher"
+
+
+CHECKS: Final[tuple[Callable[[Workload], str | None], ...]] = (
+    _load_hours,
+    _mix_hours,
+    _some_load,
+    _some_share,
+    _speeds,
+    _drift,
+)

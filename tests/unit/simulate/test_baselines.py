@@ -65,7 +65,7 @@ def test_a_bandit_tries_every_arm_and_settles_on_the_best(thompson: bool) -> Non
 
 def test_the_oracle_is_never_beaten_by_a_policy_of_the_same_mode() -> None:
     steady = replace(workloads.find("steady"), seconds=2400.0, load=((0.0, 0.4),))
-    chosen = suite.Suite((steady,), suite.check_policies(["all"]), (9,), estimated_costs(), PROFILES)
+    chosen = suite.Suite((steady,), suite.check_policies(["all"], 7), (9,), estimated_costs(), PROFILES)
     tpot = tpot_ms(suite.one(chosen, steady, 9))
     same_mode = {"ema-tiers", "linear-goodput", "ucb", "thompson", "static-schedule", "specdec-live"}
     assert all(tpot[name] > tpot["oracle"] * 0.9995 for name in same_mode)
