@@ -1,8 +1,9 @@
-"""The general plugin: loaded in every process of vLLM, acts in two of them.
+"""The general plugin: loaded in every process of vLLM, acts in three of them.
 
 In the process that reads the arguments it runs the preflight as soon as the configuration stands. In the engine core it
-stands around the scheduler, counts its steps and takes new schedules. vLLM loads plugins while the engine core is being
-made, so what is hooked here is what comes after: the configuration and the scheduler.
+stands around the scheduler, counts its steps and takes new schedules; in the workers it changes which CUDA graphs there
+are. vLLM loads plugins while the engine core is being made, so what is hooked here is what comes after: the
+configuration, the scheduler and the graphs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from specdec_vllm import __version__
+from specdec_vllm import __version__, graphs
 from specdec_vllm.control import Advice, Capability, Engine, Limits, SpeculationControl
 from specdec_vllm.counters import CounterFile
 from specdec_vllm.facts import capture_tokens, facts
@@ -40,7 +41,7 @@ def register() -> None:
     _hook_configuration()
     _hook_scheduler()
     _hook_engine_core()
-    _hook_graph_capture()
+    graphs.hook()
 
 
 def _hook_configuration() -> None:
@@ -101,30 +102,6 @@ def _hook_engine_core() -> None:
 
     EngineCore.specdec_describe = specdec_describe
     EngineCore.specdec_put = specdec_put
-
-
-def _hook_graph_capture() -> None:
-    """Capture graphs for every K, not only for those that the start schedule names: K changes while the engine runs."""
-    from importlib import import_module
-
-    for name in (
-        "vllm.v1.worker.gpu.cudagraph_utils",
-        "vllm.v1.worker.gpu.spec_decode.target_dependent_ar.cudagraph_utils",
-    ):
-        module = import_module(name)
-        original = module.build_dynamic_sd_schedule_lookup
-        if not hasattr(original, MARK):
-            module.build_dynamic_sd_schedule_lookup = _every_k(original)
-
-
-def _every_k(original: Any) -> Any:
-    @functools.wraps(original)
-    def build(*args: Any, vllm_num_speculative_tokens: int, **kwargs: Any) -> list[int]:
-        lookup = original(*args, vllm_num_speculative_tokens=vllm_num_speculative_tokens, **kwargs)
-        return [*lookup, *range(vllm_num_speculative_tokens + 1)]
-
-    setattr(build, MARK, True)
-    return build
 
 
 class Attached:
