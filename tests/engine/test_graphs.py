@@ -59,3 +59,12 @@ class TestTarget:
         found = probe(release, sequences)
         assert found["ours"]["target"]["mixed"] == found["stock"]["target"]["mixed"]
         assert {mode for mode, _ in found["ours"]["target"]["mixed"]} == {"PIECEWISE"}
+
+
+@pytest.mark.parametrize("release", [INSTALLED_RELEASE, NEXT_RELEASE])
+@pytest.mark.parametrize("sequences", CAPTURED)
+def test_the_drafter_captures_only_what_it_replays(probe: Probe, release: str, sequences: int) -> None:
+    stock, ours = (probe(release, sequences)[which]["drafter"] for which in ("stock", "ours"))
+    captured, own, _ = CAPTURED[sequences]
+    assert (stock["captured"], ours["captured"]) == (captured, own)
+    assert ours["missed"] == []

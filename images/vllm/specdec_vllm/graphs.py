@@ -35,6 +35,7 @@ def hook() -> None:
     for name in READERS_OF_THE_SCHEDULE:
         _name_every_k(import_module(name))
     _then(import_module(f"{WORKER}.cudagraph_utils").CudaGraphManager, _ladder)
+    _then(import_module(f"{WORKER}.spec_decode.dflash.cudagraph").DFlashCudaGraphManager, _own_length)
 
 
 def ladders(captured: Mapping[Any, Sequence[Any]]) -> dict[tuple[int, int], list[Any]]:
@@ -68,6 +69,15 @@ def _kind(graph: Any) -> tuple[Any, ...]:
 
 def _ladder(manager: Any) -> None:
     manager._candidates = ladders(manager._capture_descs)
+
+
+def _own_length(manager: Any) -> None:
+    """DFlash proposes all its tokens in one pass of one length, whatever K is: graphs of others are never replayed."""
+    lengths = (None, manager.decode_query_len)
+    captured = manager._capture_descs
+    own = {mode: [g for g in graphs if g.uniform_token_count in lengths] for mode, graphs in captured.items()}
+    manager._capture_descs = {mode: graphs for mode, graphs in own.items() if graphs}
+    _ladder(manager)
 
 
 def _then(owner: Any, step: Callable[[Any], None]) -> None:
