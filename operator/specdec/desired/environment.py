@@ -25,8 +25,13 @@ def _plain(resource: SpeculativeDeployment) -> dict[str, str]:
         "VLLM_PLUGINS": ",".join(names.ENGINE_PLUGINS),
         names.ENV_CONTROL_TOKEN_FILE: names.CONTROL_TOKEN_FILE,
         "VLLM_ENGINE_READY_TIMEOUT_S": str(engine.startup_timeout_seconds),
+        # A step may meet kernels that are compiled only now, some seconds each; vLLM's 300 s would end the engine.
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "900",
         "HF_HOME": f"{names.CACHE_DIR}/huggingface",
         "VLLM_CACHE_ROOT": f"{names.CACHE_DIR}/vllm",
+        # These two would lie below /tmp, which ends with the pod.
+        "TORCHINDUCTOR_CACHE_DIR": f"{names.CACHE_DIR}/inductor",
+        "CUTE_DSL_CACHE_DIR": f"{names.CACHE_DIR}/cute",
         # whatever compiles kernels at run time (Triton, FlashInfer, tilelang, CUDA itself) keeps them below the home
         "HOME": names.CACHE_DIR,
         # asked for by programs that find no entry of their user in /etc/passwd

@@ -73,7 +73,7 @@ def test_it_runs_where_restricted_pods_may() -> None:
 def test_what_is_written_at_run_time_lies_on_a_volume() -> None:
     mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
     variables = env()
-    for name in ("HF_HOME", "VLLM_CACHE_ROOT", "HOME"):
+    for name in ("HF_HOME", "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "CUTE_DSL_CACHE_DIR", "HOME"):
         assert variables[name].startswith("/var/cache/specdec")
     assert mounts["/var/cache/specdec"] == "cache"
     assert mounts["/tmp"] == "tmp"
@@ -118,6 +118,12 @@ def test_a_users_variables_stand_last_and_replace_the_conveniences() -> None:
     listed = container(engine={"env": given})["env"]
     assert listed[-2:] == given
     assert [each["name"] for each in listed].count("HOME") == 1
+
+
+def test_a_step_may_take_as_long_as_its_kernels_take_to_compile() -> None:
+    name = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
+    assert env()[name] == "900"
+    assert env(engine={"env": [{"name": name, "value": "60"}]})[name] == "60"
 
 
 def test_only_our_plugins_are_loaded() -> None:
