@@ -179,15 +179,21 @@ def batched_tokens_too_few(f: Facts) -> Finding | None:
 
 
 def graph_limit_too_low(f: Facts) -> Finding | None:
-    needed = f.max_num_seqs * (f.k + 1)
+    needed = min(f.max_num_seqs * (f.k + 1), f.max_num_batched_tokens)
     if f.capture_tokens is None or f.capture_tokens >= needed:
         return None
     return warning(
         "GraphLimitTooLow",
-        f"CUDA graphs end at {f.capture_tokens} tokens, but {f.max_num_seqs} sequences at K = {f.k} make {needed}: "
+        f"CUDA graphs end at {f.capture_tokens} tokens, but {f.max_num_seqs} sequences at K = {f.k} reach {needed}: "
         f"steps above {f.capture_tokens // (f.k + 1)} sequences take several times as long. Set "
-        f"--max-cudagraph-capture-size to {needed} or more, or lower --max-num-seqs.",
+        f"--max-cudagraph-capture-size to {graph_size(needed, f.max_num_batched_tokens)}, or lower --max-num-seqs.",
     )
+
+
+def graph_size(tokens: int, largest_step: int) -> int:
+    """The least size of a graph for `tokens`: vLLM cuts what it is told to multiples of 8 up to 256, of 16 above."""
+    stride = 8 if tokens <= 256 else 16
+    return min(-(-tokens // stride) * stride, largest_step)
 
 
 def no_start_schedule(f: Facts) -> Finding | None:

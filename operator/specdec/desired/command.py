@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from specdec.api.spec import Spec
 from specdec.api.speculator import Method
 from specdec.desired.start import Start
 
-# vLLM's recipe for DeepSeek-V4 on H200, see docs/vllm.md.
+# vLLM's recipe for DeepSeek-V4.
 DEEPSEEK_V4: Final = (
     ("--trust-remote-code",),
     ("--kv-cache-dtype", "fp8"),
@@ -96,7 +97,14 @@ def _suggested(spec: Spec, start: Start) -> Iterator[Option]:
         yield from DEEPSEEK_V4
         yield from TENSOR_PARALLEL_8 if spec.engine.parallelism.tensor == 8 else ()
     # beyond the largest captured size a step takes several times as long
-    yield "--max-cudagraph-capture-size", str((start.k + 1) * spec.engine.max_num_seqs)
+    yield "--max-cudagraph-capture-size", str(_largest_graph(spec, start))
+
+
+def _largest_graph(spec: Spec, start: Start) -> int:
+    """Tokens of the largest step, rounded up to the grid to which vLLM would cut it, up to what a step may take."""
+    needed = (start.k + 1) * spec.engine.max_num_seqs
+    stride = 8 if needed <= 256 else 16
+    return min(math.ceil(needed / stride) * stride, spec.engine.max_num_batched_tokens)
 
 
 def _location(source: Source, mounted_at: str) -> str:

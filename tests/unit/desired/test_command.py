@@ -72,6 +72,13 @@ def test_deepseek_v4_is_known_by_the_name_of_its_volume_too(source: dict[str, An
         pytest.param({"maxModelLen": 65536}, ["--max-model-len", "65536"], id="length"),
         pytest.param({"maxNumSeqs": 128}, ["--max-num-seqs", "128"], id="sequences"),
         pytest.param({"maxNumSeqs": 128}, ["--max-cudagraph-capture-size", "1024"], id="graphs for every step"),
+        pytest.param({"maxNumSeqs": 75}, ["--max-cudagraph-capture-size", "608"], id="graphs of vLLM's own sizes"),
+        pytest.param({"maxNumSeqs": 31}, ["--max-cudagraph-capture-size", "248"], id="small graphs of finer sizes"),
+        pytest.param(
+            {"maxNumSeqs": 75, "maxNumBatchedTokens": 600},
+            ["--max-cudagraph-capture-size", "600"],
+            id="no graph above the largest step",
+        ),
         pytest.param({"maxNumBatchedTokens": 16384}, ["--max-num-batched-tokens", "16384"], id="tokens"),
         pytest.param({"gpuMemoryUtilization": "850m"}, ["--gpu-memory-utilization", "0.85"], id="memory"),
         pytest.param({"drainSeconds": 30}, ["--shutdown-timeout", "30"], id="drain"),
