@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from specdec.cli.failure import Failure
 
 if TYPE_CHECKING:
-    from specdec.engine.calibration import CalibrationPlan
+    from specdec.engine.calibration import Calibrated, CalibrationPlan
     from specdec.engine.speculation import Speculation
     from specdec.engine.target import Target
-    from specdec.tuning.cost_fit import FittedCosts, MeasuredSteps
+    from specdec.tuning.cost_fit import FittedCosts
 
 LADDER: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKEN_VARIABLE: Final = "SPECDEC_CONTROL_TOKEN"  # noqa: S105 - a name, not a token
@@ -33,6 +33,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the cost table goes (JSON)")
     parser.add_argument("--minutes", type=float, default=10.0, help="for all of it (default: %(default)s)")
     parser.add_argument("--k", metavar="K,K,...", help="default: 0 to the engine's start value")
+    parser.add_argument(
+        "--max-tokens", type=int, default=2048, metavar="TOKENS",
+        help="of a request, at most half of what the engine takes (default: %(default)s); sets how long contexts get",
+    )  # fmt: skip
     parser.add_argument("--batches", metavar="B,B,...", help="default: 1, 2, 4, ... up to what the engine takes")
     parser.add_argument(
         "--control-token-file", type=Path, metavar="FILE", help=f"else the variable {TOKEN_VARIABLE} is read"
@@ -47,19 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
     from specdec.tuning.cost_fit import FitError, fit
 
     try:
-        seen, measured = asyncio.run(_measure(arguments))
-        fitted = fit(measured, seen.start_num_speculative_tokens)
+        seen, plan, found = asyncio.run(_measure(arguments))
+        fitted = fit(found.measured, seen.start_num_speculative_tokens)
     except (CalibrationError, EngineError, FitError) as error:
         raise Failure(str(error)) from error
-    _write(arguments.out, document(seen, fitted, measured))
-    print(f"{arguments.out}: {len(measured)} measurements, median error of the fit {fitted.median_error:.1%}")
+    _write(arguments.out, document(seen, plan, fitted, found))
+    print(f"{arguments.out}: {len(found.measured)} measurements, median error of the fit {fitted.median_error:.1%}")
+    if found.missing:
+        print(f"{_missing(found)} Give it more --minutes, or more --max-tokens where the engine takes longer requests.")
     return 0
 
 
-async def _measure(arguments: argparse.Namespace) -> tuple[Speculation, tuple[MeasuredSteps, ...]]:
+async def _measure(arguments: argparse.Namespace) -> tuple[Speculation, CalibrationPlan, Calibrated]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from specdec.engine.calibration import Calibration
+    from specdec.engine.calibration import Calibration, longest_sequence
     from specdec.engine.live import LiveClient
     from specdec.engine.scrape import Scraper
 
@@ -67,7 +73,7 @@ async def _measure(arguments: argparse.Namespace) -> tuple[Speculation, tuple[Me
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with LiveClient() as live, Scraper() as scraper:
         seen = await live.get(target)
-        plan = _plan(arguments, seen)
+        plan = _plan(arguments, seen, await longest_sequence(target, arguments.model))
         with Progress(*columns, transient=True) as bar:
             task = bar.add_task("", total=plan.cells)
             calibration = Calibration(
@@ -75,7 +81,7 @@ async def _measure(arguments: argparse.Namespace) -> tuple[Speculation, tuple[Me
             )
             if (await calibration.sample()).stock.running_requests:
                 raise Failure("the engine serves other traffic; calibrate one that gets none, such as a pod of its own")
-            return seen, await calibration.run(seen)
+            return seen, plan, await calibration.run(seen)
 
 
 def _target(arguments: argparse.Namespace) -> Target:
@@ -92,7 +98,7 @@ def _target(arguments: argparse.Namespace) -> Target:
     return Target(arguments.engine, "", arguments.engine.rstrip("/"), control_token=token, api_key=api_key)
 
 
-def _plan(arguments: argparse.Namespace, seen: Speculation) -> CalibrationPlan:
+def _plan(arguments: argparse.Namespace, seen: Speculation, longest: int | None) -> CalibrationPlan:
     from specdec.engine.calibration import CalibrationPlan
 
     for name in ("LiveSwitching", "ExactCounters"):
@@ -107,7 +113,9 @@ def _plan(arguments: argparse.Namespace, seen: Speculation) -> CalibrationPlan:
     batches = _numbers(arguments.batches, 1, limit.max_batch, "--batches") or tuple(
         batch for batch in LADDER if batch <= limit.max_batch
     )
-    return CalibrationPlan(ks, batches, arguments.minutes * 60)
+    # The other half is for the prompt, a few dozen tokens.
+    max_tokens = min(arguments.max_tokens, longest // 2) if longest else arguments.max_tokens
+    return CalibrationPlan(ks, batches, arguments.minutes * 60, max_tokens)
 
 
 def _numbers(text: str | None, low: int, high: int, option: str) -> tuple[int, ...]:
@@ -120,21 +128,32 @@ def _numbers(text: str | None, low: int, high: int, option: str) -> tuple[int, .
     return numbers
 
 
-def document(seen: Speculation, fitted: FittedCosts, measured: tuple[MeasuredSteps, ...]) -> dict[str, Any]:
+def document(seen: Speculation, plan: CalibrationPlan, fitted: FittedCosts, found: Calibrated) -> dict[str, Any]:
     """The table with where it comes from; `measured` keeps what the fit was made of."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "what": f"Decode step of {seen.engine.name} {seen.engine.version}, method {seen.method}.",
         "status": f"MEASURED at {at} on one running engine, started with K = {seen.start_num_speculative_tokens}; "
         f"median error of the fit {fitted.median_error:.1%}. Engines started with a smaller K were not measured: the "
-        "draft rows are those of this engine.",
+        f"draft rows are those of this engine. Contexts: a short prompt and up to {plan.max_tokens} tokens after it. "
+        + (_missing(found) or "Nothing is missing."),
         "unit": "milliseconds",
         "verify": fitted.verify,
         "draft": fitted.draft,
         "measured": [
-            {"k": m.k, "batch": round(m.batch, 2), "step_ms": round(m.step_ms, 3), "steps": m.steps} for m in measured
+            {"k": m.k, "batch": round(m.batch, 2), "step_ms": round(m.step_ms, 3), "steps": m.steps}
+            for m in found.measured
         ],
     }
+
+
+def _missing(found: Calibrated) -> str:
+    """What was not measured, "" where all was."""
+    if not found.missing:
+        return ""
+    ks = sorted({k for k, _ in found.missing})
+    cells = (f"K = {k} at {', '.join(str(batch) for of, batch in found.missing if of == k)}" for k in ks)
+    return f"Not measured, too few steps without a prefill: {'; '.join(cells)} requests."
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

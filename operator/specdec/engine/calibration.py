@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ from specdec.tuning.samples import Sample
 POLL_SECONDS: Final = 0.2
 SETTLE_STEPS: Final = 5
 LEAST_STEPS: Final = 5
-REQUEST_SECONDS: Final = 600.0
+REQUEST_SECONDS: Final = 3600.0
 
 
 class CalibrationError(RuntimeError):
@@ -32,17 +32,29 @@ class CalibrationError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPlan:
-    """What to measure. seconds: for all of it; steps: enough for one K at one batch size."""
+    """What to measure.
+
+    seconds: for all of it. steps: enough for one K at one batch size. max_tokens: of a request; the shorter, the more
+    steps carry a prefill and do not count, and the shorter the contexts.
+    """
 
     ks: tuple[int, ...]
     batches: tuple[int, ...]
     seconds: float
+    max_tokens: int
     steps: int = 150
-    max_tokens: int = 256
 
     @property
     def cells(self) -> int:
         return len(self.ks) * len(self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """missing: (K, requests) for which the time held too few decode steps."""
+
+    measured: tuple[MeasuredSteps, ...]
+    missing: tuple[tuple[int, int], ...]
 
 
 class Calibration:
@@ -57,17 +69,18 @@ class Calibration:
         self._deadline = time.monotonic() + plan.seconds
         self._left = plan.cells
 
-    async def run(self, before: Speculation) -> tuple[MeasuredSteps, ...]:
+    async def run(self, before: Speculation) -> Calibrated:
         """All measurements, the schedule found before put back in force. Raises CalibrationError, EngineError."""
-        found: list[MeasuredSteps] = []
+        found: dict[tuple[int, int], MeasuredSteps | None] = {}
         try:
             for batch in self._plan.batches:
                 async with self._traffic(batch):
                     for k in self._plan.ks:
-                        found += await self._measure(k, before.limits.max_batch)
+                        found[k, batch] = await self._measure(k, before.limits.max_batch)
         finally:
             await self._put(before.schedule.schedule(before.limits.max_batch))
-        return tuple(found)
+        measured = tuple(steps for steps in found.values() if steps is not None)
+        return Calibrated(measured, tuple(cell for cell, steps in found.items() if steps is None))
 
     async def sample(self) -> Sample:
         (answer,) = await self._scraper.scrape([self._target])
@@ -79,7 +92,7 @@ class Calibration:
         seen = await self._live.get(self._target)
         await self._live.put(self._target, schedule, revision=seen.schedule.revision + 1)
 
-    async def _measure(self, k: int, max_batch: int) -> Sequence[MeasuredSteps]:
+    async def _measure(self, k: int, max_batch: int) -> MeasuredSteps | None:
         await self._put(constant(k, max_batch))
         seconds = max(0.0, self._deadline - time.monotonic()) / max(self._left, 1)
         self._left -= 1
@@ -88,8 +101,8 @@ class Calibration:
         self._progress()
         steps, step_seconds, requests = (a - b for a, b in zip(_decode(after, k), _decode(before, k), strict=True))
         if steps < LEAST_STEPS:
-            return ()
-        return (MeasuredSteps(k, requests / steps, step_seconds / steps * 1e3, steps),)
+            return None
+        return MeasuredSteps(k, requests / steps, step_seconds / steps * 1e3, steps)
 
     async def _after(self, since: Sample, k: int, steps: int, seconds: float) -> Sample:
         """The counters once `steps` more were made, or `seconds` are over."""
@@ -115,14 +128,33 @@ class Calibration:
             await asyncio.gather(*clients, return_exceptions=True)
 
     async def _client(self, number: int) -> None:
-        headers = {"Authorization": f"Bearer {self._target.api_key}"} if self._target.api_key else {}
-        async with httpx.AsyncClient(base_url=self._target.url, timeout=REQUEST_SECONDS, headers=headers) as http:
+        async with _http(self._target) as http:
             for turn in itertools.count():
                 prompt = f"Request {number}, turn {turn}: tell a long story about the number {number * 1009 + turn}."
                 body = {"model": self._model, "prompt": prompt, "max_tokens": self._plan.max_tokens, "temperature": 0}
                 answer = await http.post("/v1/completions", json=body | {"ignore_eos": True})
                 if answer.status_code != httpx.codes.OK:
                     raise CalibrationError(f"a request was answered with {answer.status_code}: {answer.text[:200]}")
+
+
+async def longest_sequence(target: Target, model: str) -> int | None:
+    """Tokens that a request to `model` may take, prompt included; None where the engine does not tell."""
+    try:
+        async with _http(target) as http:
+            answer = await http.get("/v1/models")
+    except httpx.HTTPError as error:
+        raise CalibrationError(f"/v1/models could not be read: {error!r}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise CalibrationError(f"/v1/models was answered with {answer.status_code}: {answer.text[:200]}")
+    lengths: dict[str, int | None] = {listed["id"]: listed.get("max_model_len") for listed in answer.json()["data"]}
+    if model not in lengths:
+        raise CalibrationError(f"the engine does not serve {model}, but {', '.join(lengths)}")
+    return lengths[model]
+
+
+def _http(target: Target) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
+    return httpx.AsyncClient(base_url=target.url, timeout=REQUEST_SECONDS, headers=headers)
 
 
 def _decode(sample: Sample, k: int) -> tuple[float, float, float]:
