@@ -57,7 +57,7 @@ class Block:
         return slice(int(self.edges[i]), int(self.edges[i + 1]))
 
 
-def block(world: World, fleets: Sequence[Arrivals], start: float, step_seconds: float, longest: float) -> Block:
+def block(world: World, fleets: Sequence[Arrivals], start: float, step_seconds: float) -> Block:
     """One chunk of each fleet, cut into advances of `step_seconds`."""
     seconds = min(CHUNK_SECONDS, world.workload.seconds - start)
     advances, lanes = max(round(seconds / step_seconds), 1), len(fleets) * world.workload.replicas
@@ -65,7 +65,7 @@ def block(world: World, fleets: Sequence[Arrivals], start: float, step_seconds: 
     order = np.argsort(at, kind="stable")
     lane = np.concatenate([s * world.workload.replicas + fleet.replica for s, fleet in enumerate(fleets)])[order]
     kind = np.concatenate([fleet.kind for fleet in fleets])[order]
-    length = np.minimum(np.concatenate([fleet.output_tokens for fleet in fleets])[order], longest)
+    length = np.minimum(np.concatenate([fleet.output_tokens for fleet in fleets])[order], world.longest_tokens)
     prompt = np.concatenate([fleet.prompt_tokens for fleet in fleets])[order]
     prefill = prompt * (world.workload.prefill_ms_per_token / 1000.0)
     place = (at[order] - start) / step_seconds

@@ -18,7 +18,7 @@ from specdec.simulate.arrivals import Arrivals
 from specdec.simulate.lanes import Lanes
 from specdec.simulate.run import ADVANCE_SECONDS
 from specdec.simulate.workloads import Workload
-from specdec.simulate.world import LONGEST_TOKENS, World, build, within_advance
+from specdec.simulate.world import World, build, within_advance
 from specdec.tuning.prior import CostTable
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ def _fast(world: World, fleets: list[Arrivals], table: Ints) -> float:
     lanes.tables[:] = table
     still, start, waited, served = np.ones(lanes.shape[1]), 0.0, 0.0, 0.0
     for fleet in fleets:
-        block = arrivals.block(world, [fleet], start, ADVANCE_SECONDS, LONGEST_TOKENS)
+        block = arrivals.block(world, [fleet], start, ADVANCE_SECONDS)
         for i in range(block.count.shape[0]):
             done = lanes.advance(block, i, still)
             waited, served = waited + float(done.requests.sum()) * ADVANCE_SECONDS, served + float(done.tokens.sum())
@@ -97,6 +97,6 @@ def _requests(world: World, fleets: list[Arrivals], replica: int) -> list[tuple[
     out = []
     for fleet in fleets:
         for i in np.flatnonzero(fleet.replica == replica):
-            length = float(min(np.ceil(fleet.output_tokens[i]), LONGEST_TOKENS))
+            length = float(min(np.ceil(fleet.output_tokens[i]), world.longest_tokens))
             out.append((float(fleet.at[i]), int(fleet.kind[i]), length, float(fleet.prompt_tokens[i]) * per_token))
     return out

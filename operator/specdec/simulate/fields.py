@@ -62,6 +62,10 @@ def _each_above_zero(value: Any) -> bool:
     return _list(value) and all(map(_above_zero, value))
 
 
+def _some_above_zero(value: Any) -> bool:
+    return _list(value) and all(map(_not_negative, value)) and any(value)
+
+
 def _mean_and_spread(least: float) -> Callable[[Any], bool]:
     return lambda value: _list(value) and len(value) == 2 and all(map(_not_negative, value)) and value[0] > least
 
@@ -89,6 +93,7 @@ ABOVE_ZERO: Final = Rule("a number above zero", _above_zero)
 NOT_NEGATIVE: Final = Rule("a number of zero or more", _not_negative)
 COUNT: Final = Rule("a whole number of 1 or more, without a decimal point", _count)
 PER_REPLICA: Final = Rule("a list of numbers above zero, one per replica", _each_above_zero)
+SHARES: Final = Rule("a list of numbers of zero or more, one per replica and not all zero", _some_above_zero)
 
 WORKLOAD: Final[Mapping[str, Rule]] = {
     "name": Rule("text that is not empty", lambda value: isinstance(value, str) and value != ""),
@@ -105,7 +110,7 @@ WORKLOAD: Final[Mapping[str, Rule]] = {
     "prefill_ms_per_token": NOT_NEGATIVE,
     "prefill_chunk": ABOVE_ZERO,
     "request_spread": NOT_NEGATIVE,
-    "balance": PER_REPLICA,
+    "balance": SHARES,
     "slower": PER_REPLICA,
     "max_num_seqs": COUNT,
     "graph_capture_tokens": Rule("a whole number of 1 or more, or null where there is no limit", _or_null(_count)),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.simulate.arrivals import Block
-from specdec.simulate.world import LONGEST_TOKENS, World
+from specdec.simulate.world import World
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -88,7 +88,7 @@ class Lanes:
         self._scale = np.ascontiguousarray(self._reference[:, None] / world.length)  # (K + 1, classes)
         self._overshoot = np.ascontiguousarray(world.overshoot)
         self._cut = np.zeros(self.shape)
-        self.bins = _bins(float(self._scale.max()))
+        self.bins = _bins(world.longest_tokens * float(self._scale.max()))
         self._ring = np.zeros((self.count, self.bins))
         self._flat = self._ring.reshape(-1)
         self._place = self._row * self.bins  # in the flat ring
@@ -236,9 +236,6 @@ class Lanes:
         return out
 
 
-def _bins(most: float) -> int:
-    """Of the ring: a power of two that holds the longest answer of the class that is slowest beside the reference.
-
-    most: how many tokens of the clock one of its tokens may take.
-    """
-    return 1 << math.ceil(math.log2((LONGEST_TOKENS * most + PASSED_TOKENS) / BIN_TOKENS))
+def _bins(longest: float) -> int:
+    """Of the ring: a power of two. longest: tokens of the clock that any answer may take."""
+    return 1 << math.ceil(math.log2((longest + PASSED_TOKENS) / BIN_TOKENS))

@@ -17,7 +17,7 @@ from specdec.simulate.measures import HORIZON_SECONDS, Line, Measures, Mix, true
 from specdec.simulate.policies import Policy, Seen
 from specdec.simulate.rollouts import Rollouts
 from specdec.simulate.tuned import Done, Tuned, untried_error_percent
-from specdec.simulate.world import LONGEST_TOKENS, World, within_advance
+from specdec.simulate.world import World, within_advance
 from specdec.tuning import Kind, Prior
 
 Floats = NDArray[np.float64]
@@ -98,7 +98,7 @@ class Run:
         streams = [arrivals.stream(self.world, seed) for seed in self.seeds]
         start = 0.0
         for chunks in zip(*streams, strict=True):
-            block = arrivals.block(self.world, chunks, start, ADVANCE_SECONDS, LONGEST_TOKENS)
+            block = arrivals.block(self.world, chunks, start, ADVANCE_SECONDS)
             self._chunk(block, start)
             start += block.count.shape[0] * ADVANCE_SECONDS
             if progress is not None:

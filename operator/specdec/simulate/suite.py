@@ -77,18 +77,7 @@ def check(suite: Suite) -> None:
     _within_costs(suite.policies, suite.costs.max_k)
     for workload in suite.workloads:
         world.build(workload, suite.costs, suite.profiles)
-        _ticks_fit(workload)
         _some_load(workload)
-
-
-def _ticks_fit(workload: Workload) -> None:
-    interval, advance = workload.scrape.interval, run.ADVANCE_SECONDS
-    ticks = max(round(interval / advance), 1)
-    if interval != ticks * advance:
-        raise SuiteError(
-            f"workload {workload.name}: scrape.interval is {interval:g} s, but time moves by {advance:g} s; "
-            f"set it to {ticks * advance:g} or another multiple"
-        )
 
 
 def _some_load(workload: Workload) -> None:

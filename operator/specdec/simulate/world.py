@@ -15,8 +15,8 @@ from specdec.tuning.prior import CostTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LONGEST_TOKENS: Final = 12288.0  # a longer answer is cut
-MOST_OUTPUT_TOKENS: Final = LONGEST_TOKENS / 4  # on average
+LONGEST_TOKENS: Final = 12288.0  # a longer answer is cut, or one of LONGEST_MEANS times the mean where that is more
+LONGEST_MEANS: Final = 8.0
 STRAY: Final = 0.7  # found by comparing with the simulation of every event
 VARIANTS: Final = (-1.2247, 0.0, 1.2247)  # standard deviations; equal weights give mean 0, variance 1
 
@@ -43,6 +43,11 @@ class World:
     @property
     def max_batch(self) -> int:
         return self.workload.max_num_seqs
+
+    @property
+    def longest_tokens(self) -> float:
+        """A longer answer is cut."""
+        return max(LONGEST_TOKENS, LONGEST_MEANS * self.workload.output_tokens[0])
 
     def class_shares(self, at: float) -> Floats:
         """Shape (classes,): share of arriving requests."""
@@ -77,11 +82,6 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
         raise WorkloadError(
             f"workload {workload.name}: its mix names profile '{missing[0]}'; the profiles are {', '.join(profiles)}"
         )
-    if workload.output_tokens[0] > MOST_OUTPUT_TOKENS:
-        raise WorkloadError(
-            f"workload {workload.name}: output_tokens average {workload.output_tokens[0]:g}; an answer is cut at "
-            f"{LONGEST_TOKENS:g}, so at most {MOST_OUTPUT_TOKENS:g} can be simulated"
-        )
     max_k = costs.max_k
     acceptance = np.array(
         [_variant(profiles[name], max_k, workload.request_spread * z) for name in workload.profiles for z in VARIANTS]
@@ -94,7 +94,8 @@ def build(workload: Workload, costs: CostTable, profiles: Mapping[str, tuple[flo
 
 
 def within_advance(world: World, advance_seconds: float) -> World:
-    """`world` with step times as an advance of `advance_seconds` sees them, averaged over how the batch strays in it.
+    """`world` as advances of `advance_seconds` see it: step times averaged over how the batch strays in one, and
+    scrapes at the ends of whole ones.
 
     Requests come and go within an advance, and tokens per second are concave in the batch, so the time at the mean
     batch would be too short. The batch is taken to stray with variance STRAY x batch x advance / service time.
@@ -108,7 +109,10 @@ def within_advance(world: World, advance_seconds: float) -> World:
         for k in range(world.max_k + 1):
             rate = length[k] / plain[start, k] / world.workload.output_tokens[0]
             out[start, k, 1:] = _strayed(plain[start, k], STRAY * batch * rate * advance_seconds)[1:]
-    return replace(world, seconds=out + over)
+    scrape = world.workload.scrape
+    interval = max(round(scrape.interval / advance_seconds), 1) * advance_seconds
+    workload = replace(world.workload, scrape=replace(scrape, interval=interval))
+    return replace(world, workload=workload, seconds=out + over)
 
 
 def _strayed(seconds: Floats, variance: Floats) -> Floats:

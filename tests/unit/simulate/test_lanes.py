@@ -14,8 +14,8 @@ from specdec.simulate.lanes import Advanced, Lanes
 from specdec.simulate.measures import Line, Measures, Mix, true_gain_percent
 from specdec.simulate.run import ADVANCE_SECONDS
 from specdec.simulate.suite import borrowed_costs
-from specdec.simulate.workloads import Workload, WorkloadError
-from specdec.simulate.world import LONGEST_TOKENS, World, build, within_advance
+from specdec.simulate.workloads import Scrape, Workload
+from specdec.simulate.world import World, build, within_advance
 from specdec.tuning import Prior, acceptance_profiles, estimated_costs, estimated_prior
 from specdec.tuning.prior import ESTIMATED_PROFILES, packaged
 
@@ -38,19 +38,19 @@ def one_request(world: World, kind: int, tokens: float, replica: int = 0) -> arr
     request = Arrivals(
         np.array([0.0]), np.array([replica]), np.array([kind]), np.array([tokens]), np.zeros(1), np.full(1, 0.5)
     )
-    return arrivals.block(world, [request], 0.0, ADVANCE_SECONDS, LONGEST_TOKENS)
+    return arrivals.block(world, [request], 0.0, ADVANCE_SECONDS)
 
 
 class TestOneRequest:
     @pytest.mark.parametrize("k", [0, 4, 7])
     def test_the_longest_answer_of_the_slowest_class_is_served_to_its_end(self, k: int) -> None:
-        world = world_of(output_tokens=(3000.0, 1.0))
+        world = world_of()
         kind = int(world.length[k].argmin())
         lanes = Lanes(world, 1, 1, ADVANCE_SECONDS)
         lanes.tables[:] = k
-        block, still = one_request(world, kind, LONGEST_TOKENS), np.ones(1)
+        block, still = one_request(world, kind, world.longest_tokens), np.ones(1)
         served = sum(float(lanes.advance(block, i, still).requests.sum()) for i in range(block.count.shape[0]))
-        needed = LONGEST_TOKENS / world.length[k, kind] * world.seconds[world.max_k, k, 1]
+        needed = world.longest_tokens / world.length[k, kind] * world.seconds[world.max_k, k, 1]
         assert needed < CHUNK_SECONDS, "the chunk is too short to tell"
         assert served * ADVANCE_SECONDS == pytest.approx(needed, rel=0.01)
 
@@ -88,9 +88,15 @@ class TestArrivals:
         assert np.isin(fleet.kind[between], poor_classes).all()
         assert not np.isin(fleet.kind[fleet.at < 0.1 * 3600], poor_classes).any()
 
-    def test_answers_that_would_mostly_be_cut_are_refused(self) -> None:
-        with pytest.raises(WorkloadError, match="16000"):
-            world_of(output_tokens=(16000.0, 1.0))
+    def test_hardly_any_token_is_cut_however_long_answers_are(self) -> None:
+        world = world_of(output_tokens=(16000.0, 1.0), load=((0.0, 0.5),), seconds=20 * CHUNK_SECONDS)
+        asked = np.concatenate([fleet.output_tokens for fleet in arrivals.stream(world, 3)])
+        assert np.minimum(asked, world.longest_tokens).sum() > 0.97 * asked.sum()
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(1.0, 2.5), (12.0, 12.5), (15.0, 15.0)])
+def test_scrapes_come_at_the_ends_of_whole_advances(asked: float, kept: float) -> None:
+    assert world_of(scrape=Scrape(asked)).workload.scrape.interval == kept
 
 
 class TestMeasures:

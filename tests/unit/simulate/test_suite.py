@@ -19,7 +19,7 @@ from specdec.simulate import kept, suite, table, workloads
 from specdec.simulate.plot import PlotError, draw
 from specdec.simulate.rows import Row
 from specdec.simulate.suite import Suite, SuiteError
-from specdec.simulate.workloads import Scrape, Workload, WorkloadError
+from specdec.simulate.workloads import Workload, WorkloadError
 from specdec.tuning import acceptance_profiles, estimated_costs
 from specdec.tuning.prior import ESTIMATED_PROFILES, packaged
 from tests.unit.simulate.builders import row
@@ -48,7 +48,6 @@ NIGHT = replace(SHORT, name="night", load=((0.0, 0.0), (6.0, 0.0), (7.0, 0.5)))
             id="profile",
         ),
         pytest.param(chosen(NIGHT), "night: its load is zero in all of the 0.0833333 h", id="a span without load"),
-        pytest.param(chosen(replace(SHORT, scrape=Scrape(12.0))), "moves by 2.5 s; set it to 12.5", id="no whole tick"),
         pytest.param(
             replace(chosen(policies=["constant-7"]), costs=first_rows(estimated_costs(), 5)),
             "policy constant-7: the cost table ends at K = 5",

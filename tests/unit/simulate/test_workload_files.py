@@ -73,7 +73,7 @@ def test_a_mix_that_repeats_does_so_too_where_its_begin_was_cut_off() -> None:
         pytest.param({"max_num_seqs": 128.0}, "max_num_seqs is 128.0; it must be a whole number", id="decimal point"),
         pytest.param({"prompt_tokens": [800, 1, 2]}, "prompt_tokens is [800, 1, 2]; it must be [mean,", id="three"),
         pytest.param({"output_tokens": [1, 1]}, "the mean above 1", id="no output"),
-        pytest.param({"balance": [1, 0]}, "balance is [1, 0]; it must be a list of numbers above zero", id="idle"),
+        pytest.param({"balance": [0, 0]}, "balance is [0, 0]; it must be a list of numbers of zero or more", id="idle"),
         pytest.param({"relative": "no"}, 'relative is "no"; it must be true or false', id="no flag"),
         pytest.param({"scrape": {"interval": 0}}, "scrape.interval is 0; it must be a number above zero", id="tick"),
         pytest.param({"scrape": {"lost": 2}}, "scrape.lost is 2; it must be a share from 0 to 1", id="lost"),
