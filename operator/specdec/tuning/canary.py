@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from specdec.api.schedule import Schedule
-from specdec.tuning.decisions import Gain
+from specdec.tuning.decisions import TWO_SIDED_90, Gain
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.sequential import Running
 
@@ -27,7 +27,6 @@ FORGOTTEN_SECONDS: Final = 3600.0
 POD_SD: Final = 0.02
 POD_SECONDS: Final = 1200.0
 NODE_SD: Final = 0.005
-TWO_SIDED_90: Final = 1.6449
 
 NOTHING: Final = Running()
 

@@ -1,4 +1,4 @@
-"""Estimates -> the schedule that would serve best, and what it would gain over the one in force, with its doubt."""
+"""Estimates -> the schedule that would serve best."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from specdec.api.schedule import Schedule, from_table
 from specdec.tuning import acceptance
 from specdec.tuning.acceptance import AcceptanceEstimate
-from specdec.tuning.decisions import Gain
 from specdec.tuning.limits import Limits
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.state import State
@@ -23,11 +22,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TIE: Final = 0.0004  # log units of time per token within which the smaller K is taken
-TWO_SIDED_90: Final = 1.6449
-TRAFFIC_SD: Final = 0.003  # what traffic may do to a gain between prediction and outcome, log units
-NEARBY: Final = (1.0, 0.7, 1.4)  # batch sizes seen, and beside them, to which traffic may have moved by then
-TRAFFIC_SHARE: Final = 0.25  # the same, as a share of the gain and of its scatter over batch sizes
-UNSETTLED_SHARE: Final = 0.8
 SETTLING_SECONDS: Final = 180.0
 BUSY_SHARE: Final = 0.02
 ANYWHERE_SHARE: Final = 0.1  # of the weight, for batch sizes that were not seen
@@ -36,7 +30,6 @@ MIXED_PRICE: Final = 0.005  # the same at batch sizes in use, where a boundary h
 LEAST_TIER: Final = 0.0003  # the same, of a start-up schedule: fewer tiers are easier to read
 MOST: Final = 0.9  # share of the request time
 FORBIDDEN: Final = 50.0  # log units
-SELECTION: Final = 1.3  # a move is made because its estimate is high, so its error is larger than the estimate's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +39,6 @@ class Doubt:
     where_busy: float
     elsewhere: float
     margin: float
-
-
-@dataclass(frozen=True, slots=True)
-class Regime:
-    """Another start value: log step time that it saves, shape (K + 1, B), and the share of that which is in doubt."""
-
-    saved: Floats
-    doubt: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,51 +210,6 @@ def rivals(seen: Outlook, in_force: Ints, rows: Ints) -> Ints:
     cost = seen.log_tpot[:, rows].copy()
     cost[0], cost[in_force, np.arange(rows.size)] = np.inf, np.inf
     return np.asarray(cost.argmin(axis=0), dtype=np.int64)
-
-
-def gain(seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None = None) -> Gain:
-    """Predicted gain in percent, weighted by where requests spend their time, with its 90 % interval.
-
-    load: shape (BUCKETS, 2), see State. regime: given when the move also changes the engine's start value.
-    """
-    mean, sd, shift = _contrast(seen, before, after, load, regime)
-    width = TWO_SIDED_90 * float(np.hypot(SELECTION * sd, shift))
-    return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
-
-
-def assurance(
-    seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None = None
-) -> tuple[float, float]:
-    """Mean gain and the standard deviation of its estimate, log units; what traffic may do later is left out."""
-    mean, sd, _ = _contrast(seen, before, after, load, regime)
-    return mean, max(sd, 1e-6)
-
-
-def _contrast(
-    seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime | None
-) -> tuple[float, float, float]:
-    """Mean gain in log units, its standard deviation from the estimates, and from traffic that will differ.
-
-    Doubts of different batch sizes are added up as if they were one: they share prior, level and acceptance.
-    """
-    used = np.flatnonzero(load[:, 0] > 0)
-    if not used.size or (regime is None and (before == after).all()):
-        return 0.0, 0.0, 0.0
-    weight = load[used, 0] / load[used, 0].sum()
-    batch = mean_batches(load[used], before.size)
-    near = np.clip(np.rint(np.outer(NEARBY, batch)), 1, before.size).astype(np.int64) - 1
-    old, new = before[near], after[near]
-    around = seen.log_tpot[old, near] - seen.log_tpot[new, near]
-    each_sd = seen.contrast_sd(old[0], new[0], batch)
-    if regime is not None:
-        saved = regime.saved[new, near]
-        around, each_sd = around + saved, each_sd + regime.doubt * np.abs(saved[0])
-    mean = float((weight * around[0]).sum())
-    sd = float((weight * each_sd).sum())
-    scatter = float(np.sqrt((weight * (around - mean) ** 2).sum() / len(NEARBY)))
-    moved = float(weight[((old != new) | (around != 0)).any(axis=0)].sum())
-    share = UNSETTLED_SHARE if seen.unsettled else TRAFFIC_SHARE
-    return mean, sd, share * (abs(mean) + scatter) + TRAFFIC_SD * moved
 
 
 def _among_most(load: Floats, batches: Ints) -> NDArray[np.bool_]:

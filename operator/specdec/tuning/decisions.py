@@ -8,6 +8,8 @@ from typing import Final
 
 from specdec.api.schedule import Schedule
 
+TWO_SIDED_90: Final = 1.6449  # standard deviations to each end of a 90 % interval
+
 
 class Kind(StrEnum):
     """How a decision reaches the engines."""

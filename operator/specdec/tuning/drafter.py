@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from specdec.api.schedule import constant
-from specdec.tuning import candidates, restarts
+from specdec.tuning import candidates, gains, restarts
 from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, OnBrokenDrafter, Switching
 from specdec.tuning.state import State
@@ -62,5 +62,5 @@ def _pays(state: State, limits: Limits, sure: float) -> bool:
     """Whether the best K is better than none by `sure` standard deviations, at the batch sizes in use."""
     seen = candidates.outlook(state)
     best = candidates.best_table(seen, candidates.allowed(limits, state.start_k, state.grid))
-    mean, sd = candidates.assurance(seen, np.zeros_like(best), best, state.load)
+    mean, sd = gains.assurance(seen, np.zeros_like(best), best, state.load)
     return mean > sure * sd

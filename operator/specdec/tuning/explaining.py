@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from specdec.tuning import candidates, guards
-from specdec.tuning.candidates import TWO_SIDED_90
-from specdec.tuning.decisions import Gain, Hold
+from specdec.tuning.decisions import TWO_SIDED_90, Gain, Hold
 from specdec.tuning.limits import Limits, Switching
 from specdec.tuning.recommending import recommend
 from specdec.tuning.samples import BATCH_BUCKET_ENDS

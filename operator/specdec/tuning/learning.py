@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates
+from specdec.tuning import candidates, gains
 from specdec.tuning.candidates import Ints, Outlook
 from specdec.tuning.decisions import Decision, Kind, Reason
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
@@ -89,7 +89,7 @@ def shifted(state: State, seen: Outlook, inside: NDArray[np.bool_], table: Ints,
             for bucket, batch in busy
             if after[batch - 1] != table[batch - 1] and not _tried(state, int(after[batch - 1]), bucket, now)
         )
-        if promise > best[0] and candidates.assurance(seen, table, after, state.load)[0] > -DEAREST_LOG:
+        if promise > best[0] and gains.assurance(seen, table, after, state.load)[0] > -DEAREST_LOG:
             best = (promise, after)
     return _trial(state, seen, table, best[1], now) if best[0] > WORTH_LOG else None
 
@@ -154,7 +154,7 @@ def _rows(bucket: int, size: int) -> Ints:
 
 
 def _trial(state: State, seen: Outlook, table: Ints, after: Ints, now: float) -> Decision:
-    gain = candidates.gain(seen, table, after, state.load)
+    gain = gains.gain(seen, table, after, state.load)
     seconds = TRIAL_SECONDS if state.exact else STOCK_TRIAL_SECONDS
     message = f"measure for {seconds:.0f} s what another K costs at the batch sizes in use"
     schedule = candidates.as_schedule(after)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates, constraints, drafter, guards, learning, restarts, trials, verdicts
+from specdec.tuning import candidates, constraints, drafter, gains, guards, learning, restarts, trials, verdicts
 from specdec.tuning.candidates import Doubt, Ints, Outlook
 from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, Switching
@@ -69,7 +69,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         table = candidates.better_table(seen, inside, base, state.load, Doubt(0.3, ELSEWHERE_DOUBT, margin))
     else:
         table = candidates.plain_table(seen, inside, base, state.load, margin)
-    mean, sd = candidates.assurance(seen, base, table, state.load)
+    mean, sd = gains.assurance(seen, base, table, state.load)
     runs = state.trial is not None and now < state.trial.until
     sure = mean > margin and mean > sd * (AFTER_TRIAL if state.trial is not None and not runs else ACT)
     if state.trial is not None and runs:
@@ -78,7 +78,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
             other = learning.fresh(state, seen, base, table, now) if overtaken else None
             return other or _trial_runs(state, state.trial, now)
     if sure:
-        gained = candidates.gain(seen, base, table, state.load)
+        gained = gains.gain(seen, base, table, state.load)
         interval = f"{gained.lower_percent:+.1f} to {gained.upper_percent:+.1f}"
         message = f"{gained.mean_percent:+.1f} % tokens per second expected (90 %: {interval})"
         return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.BETTER_SCHEDULE, message, now)
@@ -108,7 +108,7 @@ def _overtaken(state: State, seen: Outlook, table: Ints) -> bool:
     and whether the schedule on trial is better than the one before it has ceased to matter.
     """
     tried = candidates.table_of(state.in_force, table.size)
-    return candidates.assurance(seen, tried, table, state.load)[0] > learning.DEAREST_LOG
+    return gains.assurance(seen, tried, table, state.load)[0] > learning.DEAREST_LOG
 
 
 def _trial_goes_on(state: State, trial: Trial, now: float) -> Hold | None:
@@ -141,13 +141,13 @@ def _left_over(state: State, limits: Limits, why: str, now: float) -> Decision |
 
 def _trial_ended(seen: Outlook, base: Ints, table: Ints, state: State, now: float) -> Decision:
     """Back to what was in force before; the gain says what is still thought of the best table."""
-    gained = candidates.gain(seen, base, table, state.load)
+    gained = gains.gain(seen, base, table, state.load)
     message = "the trial found nothing better" if gained.mean_percent <= 0 else "the trial did not measure enough"
     return Decision(Kind.LIVE, candidates.as_schedule(base), gained, Reason.TRIAL_ENDED, message, now)
 
 
 def _within_targets(state: State, seen: Outlook, base: Ints, table: Ints, now: float) -> Decision:
-    gained, message = candidates.gain(seen, base, table, state.load), "steps longer than a latency target allows"
+    gained, message = gains.gain(seen, base, table, state.load), "steps longer than a latency target allows"
     return Decision(Kind.LIVE, candidates.as_schedule(table), gained, Reason.CONSTRAINT_AT_RISK, message, now)
 
 

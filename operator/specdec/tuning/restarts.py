@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import acceptance, candidates, constraints, guards, trials
+from specdec.tuning import acceptance, candidates, constraints, gains, guards, trials
 from specdec.tuning.candidates import Outlook
 from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
@@ -66,9 +66,9 @@ def forecast(state: State, limits: Limits, seen: Outlook) -> Promise:
     plan = best_plan(state, limits, seen, state.day_load)
     ks, size = seen.log_tpot.shape
     before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
-    regime = candidates.Regime(_saved(state.prior.costs, size, ks, state.start_k, plan.start_k), BLOCK_DOUBT)
-    gained = candidates.gain(seen, before, after, state.day_load, regime)
-    mean, sd = candidates.assurance(seen, before, after, state.day_load, regime)
+    regime = gains.Regime(_saved(state.prior.costs, size, ks, state.start_k, plan.start_k), BLOCK_DOUBT)
+    gained = gains.gain(seen, before, after, state.day_load, regime)
+    mean, sd = gains.assurance(seen, before, after, state.day_load, regime)
     return Promise(plan.start_k, plan.schedule, gained, mean, sd)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, constant
-from specdec.tuning import acceptance, candidates, restarts
+from specdec.tuning import acceptance, candidates, gains, restarts
 from specdec.tuning.decisions import NO_GAIN, Gain, Move
 from specdec.tuning.histograms import quantile
 from specdec.tuning.limits import Limits, Switching
@@ -93,7 +93,7 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
     size = seen.log_tpot.shape[1]
     untuned = candidates.table_of(constant(state.environment.start_k, size), size)
     now = candidates.table_of(state.in_force, size)
-    over_untuned = candidates.gain(seen, untuned, now, state.day_load)
+    over_untuned = gains.gain(seen, untuned, now, state.day_load)
     if limits.switching is Switching.RESTART:
         return over_untuned, *_by_restart(state, limits)
     inside = candidates.allowed(limits, state.start_k, state.grid)
@@ -102,7 +102,7 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
         best = candidates.better_table(seen, inside, now, state.day_load, candidates.Doubt(1.28, 1.28, margin))
     else:
         best = candidates.plain_table(seen, inside, now, state.day_load, margin)
-    return over_untuned, candidates.as_schedule(best), candidates.gain(seen, now, best, state.day_load)
+    return over_untuned, candidates.as_schedule(best), gains.gain(seen, now, best, state.day_load)
 
 
 def _by_restart(state: State, limits: Limits) -> tuple[Schedule, Gain]:

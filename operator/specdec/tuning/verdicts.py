@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates
+from specdec.tuning import candidates, gains
 from specdec.tuning.decisions import Decision, Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.state import State
 
@@ -71,7 +71,7 @@ def realised_gain(state: State, move: Move) -> Gain:
     seen = candidates.outlook(state)
     size = seen.log_tpot.shape[1]
     before, after = candidates.table_of(move.before, size), candidates.table_of(move.after, size)
-    return candidates.gain(seen, before, after, state.load)
+    return gains.gain(seen, before, after, state.load)
 
 
 def take_back(state: State, inside: NDArray[np.bool_], now: float) -> Decision | None:

@@ -19,8 +19,8 @@ from specdec.tuning import (
     Reason,
     State,
     acted,
-    candidates,
     estimated_prior,
+    gains,
     new_state,
     observe,
     recommend,
@@ -158,7 +158,7 @@ def test_a_running_trial_ends_in_a_move_only_at_the_assurance_of_any_move(
     while state.trial is None:
         state = follow(state, engine, CODE, SCRAPE_SECONDS)
     state = observe(state, [engine.run(state.in_force.k_at(BATCH), HARD)], engine.at)
-    monkeypatch.setattr(candidates, "assurance", lambda *_: (0.2, 0.2 / sds))
+    monkeypatch.setattr(gains, "assurance", lambda *_: (0.2, 0.2 / sds))
     answer = recommend(state, Limits(max_num_seqs=64, min_drafts=200), engine.at, 0.5)
     assert (isinstance(answer, Decision) and answer.reason is Reason.BETTER_SCHEDULE) is moves
 
