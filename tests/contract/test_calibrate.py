@@ -27,9 +27,9 @@ def started(of: SpeculativeDeployment) -> str:
     return json.dumps(speculative_config(of.spec, Start.of(of.spec, accepted)))
 
 
-def calibrate(engine: SimulatedEngine, folder: Path, model: str = SERVED_NAME) -> int:
+def calibrate(engine: SimulatedEngine, folder: Path, *more: str, model: str = SERVED_NAME) -> int:
     (folder / "token").write_text(engine.token)
-    options = ["--engine", engine.url, "--model", model, "--control-token-file", str(folder / "token")]
+    options = ["--engine", engine.url, "--model", model, "--control-token-file", str(folder / "token"), *more]
     plan = ["--k", "0,7", "--batches", "1,4", "--minutes", "1"]
     return main(["calibrate", *options, *plan, "--out", str(folder / "costs.json")])
 
@@ -72,6 +72,12 @@ def test_a_model_that_is_not_served_is_refused_with_what_is(tmp_path: Path, caps
     with simulators(speculation=started(resource())) as (engine,):
         assert calibrate(engine, tmp_path, model="other") == 1
     assert f"does not serve other, but {SERVED_NAME}" in capsys.readouterr().err
+
+
+def test_requests_without_a_token_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with simulators(speculation=started(resource())) as (engine,):
+        assert calibrate(engine, tmp_path, "--max-tokens", "0") == 1
+    assert "--max-tokens takes a whole number of 1 or more" in capsys.readouterr().err
 
 
 def test_an_engine_that_gets_k_at_its_start_is_refused_with_the_reason(

@@ -108,7 +108,7 @@ def _problems(detail: ErrorDetails) -> Iterator[Problem]:
         yield from (Problem((path + relative).lstrip("."), message) for relative, message in context["found"])
         return
     template = _REMEDIES.get(detail["type"], "is {input}, which is not of the right type; see docs/reference.md")
-    yield Problem(path, template.format_map({**context, "input": _brief(detail["input"])}))
+    yield Problem(path, template.format_map({**context, "input": brief(detail["input"])}))
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -116,7 +116,8 @@ def _path(location: tuple[int | str, ...]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _brief(value: Any, limit: int = 60) -> str:
+def brief(value: Any, limit: int = 60) -> str:
+    """`value` as a message repeats it, in at most `limit` characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 

@@ -113,6 +113,8 @@ def _plan(arguments: argparse.Namespace, seen: Speculation, longest: int | None)
     batches = _numbers(arguments.batches, 1, limit.max_batch, "--batches") or tuple(
         batch for batch in LADDER if batch <= limit.max_batch
     )
+    if arguments.max_tokens < 1:
+        raise Failure("--max-tokens takes a whole number of 1 or more")
     # The other half is for the prompt, a few dozen tokens.
     max_tokens = min(arguments.max_tokens, longest // 2) if longest else arguments.max_tokens
     return CalibrationPlan(ks, batches, arguments.minutes * 60, max_tokens)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx
+from pydantic import BaseModel, PositiveInt, ValidationError
 
 from specdec.api.schedule import Schedule, constant
 from specdec.engine.live import LiveClient
@@ -24,6 +25,7 @@ POLL_SECONDS: Final = 0.2
 SETTLE_STEPS: Final = 5
 LEAST_STEPS: Final = 5
 REQUEST_SECONDS: Final = 3600.0
+LISTING_SECONDS: Final = 30.0
 
 
 class CalibrationError(RuntimeError):
@@ -128,7 +130,7 @@ class Calibration:
             await asyncio.gather(*clients, return_exceptions=True)
 
     async def _client(self, number: int) -> None:
-        async with _http(self._target) as http:
+        async with _http(self._target, REQUEST_SECONDS) as http:
             for turn in itertools.count():
                 prompt = f"Request {number}, turn {turn}: tell a long story about the number {number * 1009 + turn}."
                 body = {"model": self._model, "prompt": prompt, "max_tokens": self._plan.max_tokens, "temperature": 0}
@@ -137,24 +139,36 @@ class Calibration:
                     raise CalibrationError(f"a request was answered with {answer.status_code}: {answer.text[:200]}")
 
 
+class _Listed(BaseModel):
+    id: str
+    max_model_len: PositiveInt | None = None
+
+
+class _Listing(BaseModel):
+    data: tuple[_Listed, ...]
+
+
 async def longest_sequence(target: Target, model: str) -> int | None:
     """Tokens that a request to `model` may take, prompt included; None where the engine does not tell."""
     try:
-        async with _http(target) as http:
+        async with _http(target, LISTING_SECONDS) as http:
             answer = await http.get("/v1/models")
     except httpx.HTTPError as error:
         raise CalibrationError(f"/v1/models could not be read: {error!r}") from error
     if answer.status_code != httpx.codes.OK:
         raise CalibrationError(f"/v1/models was answered with {answer.status_code}: {answer.text[:200]}")
-    lengths: dict[str, int | None] = {listed["id"]: listed.get("max_model_len") for listed in answer.json()["data"]}
+    try:
+        lengths = {listed.id: listed.max_model_len for listed in _Listing.model_validate_json(answer.content).data}
+    except ValidationError as error:
+        raise CalibrationError(f"/v1/models does not list models as vLLM does: {answer.text[:200]}") from error
     if model not in lengths:
         raise CalibrationError(f"the engine does not serve {model}, but {', '.join(lengths)}")
     return lengths[model]
 
 
-def _http(target: Target) -> httpx.AsyncClient:
+def _http(target: Target, seconds: float) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
-    return httpx.AsyncClient(base_url=target.url, timeout=REQUEST_SECONDS, headers=headers)
+    return httpx.AsyncClient(base_url=target.url, timeout=seconds, headers=headers)
 
 
 def _decode(sample: Sample, k: int) -> tuple[float, float, float]:

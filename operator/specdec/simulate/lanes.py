@@ -24,7 +24,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BIN_TOKENS: Final = 64.0
-PASSED_TOKENS: Final = 16384.0  # by which a clock may move in one advance
 PREFILL_SHARE: Final = 0.8  # of an advance that prefill may take before it has to wait
 OWN_START: Final = -1  # a lane whose engine changes its start value with K, for free
 
@@ -88,7 +87,8 @@ class Lanes:
         self._scale = np.ascontiguousarray(self._reference[:, None] / world.length)  # (K + 1, classes)
         self._overshoot = np.ascontiguousarray(world.overshoot)
         self._cut = np.zeros(self.shape)
-        self.bins = _bins(world.longest_tokens * float(self._scale.max()))
+        passed = step_seconds / float(world.seconds[..., 1:].min() * self._slower.min()) * float(self._reference.max())
+        self.bins = _bins(world.longest_tokens * float(self._scale.max()) + 2.0 * passed)
         self._ring = np.zeros((self.count, self.bins))
         self._flat = self._ring.reshape(-1)
         self._place = self._row * self.bins  # in the flat ring
@@ -236,6 +236,6 @@ class Lanes:
         return out
 
 
-def _bins(longest: float) -> int:
-    """Of the ring: a power of two. longest: tokens of the clock that any answer may take."""
-    return 1 << math.ceil(math.log2((longest + PASSED_TOKENS) / BIN_TOKENS))
+def _bins(tokens: float) -> int:
+    """Of a ring, a power of two. tokens: of the clock, that the longest answer and one advance may take."""
+    return 1 << math.ceil(math.log2(tokens / BIN_TOKENS))

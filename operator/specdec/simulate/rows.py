@@ -48,7 +48,8 @@ class Row:
 
 def rows(workload: Workload, outcome: Outcome, untuned: str) -> list[Row]:
     """A row per policy and seed, `best-constant` and `card` added where the constants were run."""
-    tpot = _tpot_ms(outcome)
+    with np.errstate(invalid="ignore"):  # not a number where no request came
+        tpot = outcome.measures.tpot_ms()
     names = list(outcome.names)
     constants = [names.index(n) for n in names if n.startswith("constant-")]
     out = []
@@ -56,14 +57,8 @@ def rows(workload: Workload, outcome: Outcome, untuned: str) -> list[Row]:
         best = min(constants, key=lambda c: float(tpot[c, s]))
         shown = [(name, p) for p, name in enumerate(names)] + [("best-constant", best), ("card", names.index(untuned))]
         for name, p in shown:
-            out.append(_row(workload, outcome, (name, p, s), float(tpot[best, s]), names.index(untuned)))
+            out.append(_row(workload, outcome, (name, p, s), tpot[[p, names.index("oracle"), best], s], untuned))
     return out
-
-
-def _tpot_ms(outcome: Outcome) -> Floats:
-    """Shape (policies, seeds): not a number where no request came."""
-    with np.errstate(invalid="ignore"):
-        return outcome.measures.tpot_ms()
 
 
 def _finite(figure: float | None) -> float | None:
@@ -71,10 +66,11 @@ def _finite(figure: float | None) -> float | None:
     return figure if figure is not None and isfinite(figure) else None
 
 
-def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best: float, untuned: int) -> Row:
+def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], times: Floats, untuned: str) -> Row:
+    """times: shape (3,), milliseconds per token: its own, the oracle's, the best constant's."""
     name, p, s = which
-    measures, seed = outcome.measures, outcome.seeds[s]
-    tpot, oracle = (float(_tpot_ms(outcome)[row, s]) for row in (p, outcome.names.index("oracle")))
+    measures, seed, twin = outcome.measures, outcome.seeds[s], outcome.names.index(untuned)
+    tpot, oracle, best = times.tolist()
     since = (workload.drift_at_hours or 0.0) * 3600.0
     ours, key = name in OURS, (name, seed)
     covered = outcome.covered.get(key)
@@ -89,8 +85,8 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
         slo_percent=float(measures.slo_percent()[p, s]) if isfinite(tpot) else None,
         restarts_per_replica_week=outcome.restarts.get(key, 0) / weeks,
         seconds_to_within_2_percent=measures.seconds_to_within(p, s, since),
-        seconds_to_disable=_disabled(outcome, key),
-        windows_worse_percent=float(measures.windows_worse_percent(p, untuned)[s]) if p != untuned else None,
+        seconds_to_disable=_disabled(outcome, key, since),
+        windows_worse_percent=float(measures.windows_worse_percent(p, twin)[s]) if p != twin else None,
         gain_interval_coverage_percent=100.0 * float(np.mean(covered)) if covered else None,
         moves=sum(d.decision.kind is not Kind.TRIAL for d in outcome.tuners[key].done) if ours else None,
         trials_percent=_trials(outcome, key, workload.seconds) if ours else None,
@@ -99,11 +95,12 @@ def _row(workload: Workload, outcome: Outcome, which: tuple[str, int, int], best
     )
 
 
-def _disabled(outcome: Outcome, key: tuple[str, int]) -> float | None:
+def _disabled(outcome: Outcome, key: tuple[str, int], since: float) -> float | None:
+    """Seconds after `since`, the drift or the start."""
     tuner = outcome.tuners.get(key)
     if tuner is None:
         return None
-    return next((d.at for d in tuner.done if d.decision.kind is Kind.DISABLE), None)
+    return next((d.at - since for d in tuner.done if d.decision.kind is Kind.DISABLE and d.at >= since), None)
 
 
 def _trials(outcome: Outcome, key: tuple[str, int], seconds: float) -> float:

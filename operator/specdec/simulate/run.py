@@ -113,7 +113,7 @@ class Run:
         return Outcome(self.names, self.seeds, self.measures, ours, restarts, self.covered, errors, losses)
 
     def _chunk(self, block: arrivals.Block, start: float) -> None:
-        every = max(round(self.world.workload.scrape.interval / ADVANCE_SECONDS), 1)
+        every = round(self.world.workload.scrape.interval / ADVANCE_SECONDS)
         mix, noise = Mix.at(self.world, start), self._noise(block.count.shape[0])
         for i in range(block.count.shape[0]):
             at = start + i * ADVANCE_SECONDS

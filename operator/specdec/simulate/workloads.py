@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
-from specdec.simulate import fields
+from specdec.api.resource import brief
 
 Floats = NDArray[np.float64]
 
@@ -27,17 +30,57 @@ class WorkloadError(ValueError):
     """A workload that cannot be simulated; the message names the field and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
+CHECKED: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _not_all_zero(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(shares):
+        raise ValueError("all are zero")
+    return shares
+
+
+# A description ends the sentence "it must be ...", which whoever wrote something else in a file is told.
+AboveZero = Annotated[float, Field(gt=0, description="a number above zero")]
+NotNegative = Annotated[float, Field(ge=0, description="a number of zero or more")]
+Share = Annotated[float, Field(ge=0, le=1, description="a share from 0 to 1")]
+Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more, without a decimal point")]
+Flag = Annotated[bool, Field(description="true or false")]
+Name = Annotated[str, Field(min_length=1, description="text that is not empty")]
+Text = Annotated[str, Field(description="text")]
+Load = Annotated[
+    tuple[tuple[float, NotNegative], ...],
+    Field(min_length=1, description="a list of [hour, load], both numbers of zero or more"),
+]
+Mix = Annotated[
+    tuple[tuple[float, Mapping[str, NotNegative]], ...],
+    Field(min_length=1, description="a list of [hour, {profile: share}], hour and shares numbers of zero or more"),
+]
+Output = Annotated[
+    tuple[Annotated[float, Field(gt=1)], NotNegative],
+    Field(description="[mean, coefficient of variation], the mean above 1"),
+]
+Prompt = Annotated[
+    tuple[AboveZero, NotNegative], Field(description="[mean, coefficient of variation], the mean above zero")
+]
+Shares = Annotated[
+    tuple[NotNegative, ...],
+    AfterValidator(_not_all_zero),
+    Field(description="a list of numbers of zero or more, one per replica and not all zero"),
+]
+PerReplica = Annotated[tuple[AboveZero, ...], Field(description="a list of numbers above zero, one per replica")]
+
+
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Scrape:
     """interval, delay: seconds. lost: share of scrapes that fail. resets_per_day: engine restarts per replica."""
 
-    interval: float = 15.0
-    delay: float = 2.0
-    lost: float = 0.0
-    resets_per_day: float = 0.0
+    interval: AboveZero = 15.0
+    delay: NotNegative = 2.0
+    lost: Share = 0.0
+    resets_per_day: NotNegative = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=CHECKED)
 class Workload:
     """One workload.
 
@@ -55,32 +98,38 @@ class Workload:
     prior_is_truth: whether the tuner starts from the simulated costs themselves.
     """
 
-    name: str
-    what: str
-    seconds: float
-    load: tuple[tuple[float, float], ...]
-    mix: tuple[tuple[float, Mapping[str, float]], ...]
-    relative: bool = True
-    period_hours: float = DAY_HOURS
-    mix_period_hours: float | None = None
-    burst_cv: float = 1.0
-    output_tokens: tuple[float, float] = (1000.0, 1.0)
-    prompt_tokens: tuple[float, float] = (800.0, 1.2)
-    prefill_ms_per_token: float = 0.02
-    prefill_chunk: float = 2048.0
-    request_spread: float = 0.35
-    balance: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    slower: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    max_num_seqs: int = 256
-    graph_capture_tokens: int | None = None
-    eager_ms: float = 80.0
-    step_noise: float = 0.02
-    restart_seconds: float = 480.0
-    slo_tpot_ms: float = 40.0
-    slo_ttft_seconds: float = 2.0
-    scrape: Scrape = Scrape()
-    drift_at_hours: float | None = None
-    prior_is_truth: bool = False
+    name: Name
+    what: Text
+    seconds: AboveZero
+    load: Load
+    mix: Mix
+    relative: Flag = True
+    period_hours: AboveZero = DAY_HOURS
+    mix_period_hours: Annotated[
+        float | None, Field(gt=0, description="a number above zero, or null where the mix does not repeat")
+    ] = None
+    burst_cv: AboveZero = 1.0
+    output_tokens: Output = (1000.0, 1.0)
+    prompt_tokens: Prompt = (800.0, 1.2)
+    prefill_ms_per_token: NotNegative = 0.02
+    prefill_chunk: AboveZero = 2048.0
+    request_spread: NotNegative = 0.35
+    balance: Shares = (1.0, 1.0, 1.0, 1.0)
+    slower: PerReplica = (1.0, 1.0, 1.0, 1.0)
+    max_num_seqs: Count = 256
+    graph_capture_tokens: Annotated[
+        int | None, Field(ge=1, description="a whole number of 1 or more, or null where there is no limit")
+    ] = None
+    eager_ms: NotNegative = 80.0
+    step_noise: NotNegative = 0.02
+    restart_seconds: NotNegative = 480.0
+    slo_tpot_ms: AboveZero = 40.0
+    slo_ttft_seconds: AboveZero = 2.0
+    scrape: Annotated[Scrape, Field(description="an object")] = Scrape()
+    drift_at_hours: Annotated[
+        float | None, Field(ge=0, description="a number of zero or more, or null where nothing drifts")
+    ] = None
+    prior_is_truth: Flag = False
 
     @property
     def replicas(self) -> int:
@@ -130,34 +179,42 @@ def parse(document: Any, source: str) -> Workload:
     """A workload from its JSON object; keys are the fields of Workload, `scrape` those of Scrape."""
     if not isinstance(document, Mapping):
         raise WorkloadError(f"{source}: a workload is a JSON object")
-    refused = (
-        fields.refused(document, fields.WORKLOAD)
-        or next((f"'{name}' is missing" for name in ("seconds", "load", "mix") if name not in document), None)
-        or fields.refused(document.get("scrape", {}), fields.SCRAPE, "scrape.")
-    )
-    if refused:
-        raise WorkloadError(f"{source}: {refused}")
-    workload = _workload(document, source)
+    named = {"name": Path(source).stem, "what": "", **document}
+    try:
+        found = READER.validate_json(json.dumps(named))
+    except ValidationError as error:
+        raise WorkloadError(f"{source}: {_told(error.errors()[0], named)}") from error
+    workload = replace(found, **_left_out(found, named))
     refused = next(filter(None, (check(workload) for check in CHECKS)), None)
     if refused:
         raise WorkloadError(f"{source}: {refused}")
     return workload
 
 
-def _workload(document: Mapping[str, Any], source: str) -> Workload:
-    """From fields of the right types."""
-    known: dict[str, Any] = {"name": Path(source).stem, "what": "", **document}
-    load = tuple((float(hour), float(value)) for hour, value in document["load"])
-    known |= {
-        "load": load,
-        "mix": tuple((float(hour), {k: float(v) for k, v in shares.items()}) for hour, shares in document["mix"]),
-        "scrape": Scrape(**document.get("scrape", {})),
-        "period_hours": document.get("period_hours", DAY_HOURS * max(ceil(load[-1][0] / DAY_HOURS), 1)),
+def _left_out(workload: Workload, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from other fields where a file does not say it."""
+    last, _ = workload.load[-1]
+    follows = {
+        "period_hours": DAY_HOURS * max(ceil(last / DAY_HOURS), 1),
+        "slower": (1.0,) * workload.replicas,
     }
-    lists = ("output_tokens", "prompt_tokens", "balance", "slower")
-    known |= {name: tuple(map(float, document[name])) for name in lists if name in document}
-    known.setdefault("slower", (1.0,) * len(known.get("balance", Workload.__dataclass_fields__["balance"].default)))
-    return Workload(**known)
+    return {name: value for name, value in follows.items() if name not in document}
+
+
+def _told(detail: ErrorDetails, document: Mapping[str, Any]) -> str:
+    """What is wrong with the first field that is, in words."""
+    owner: Any = Workload
+    (field, *deeper), value = map(str, detail["loc"]), document
+    path = field
+    if field == "scrape" and deeper:
+        owner, field, value = Scrape, deeper[0], document["scrape"]
+        path = f"scrape.{field}"
+    if detail["type"] == "missing":
+        return f"'{path}' is missing"
+    fields = owner.__pydantic_fields__
+    if field not in fields:
+        return f"unknown field '{path}'; known are {', '.join(sorted(fields))}"
+    return f"{path} is {brief(value[field])}; it must be {fields[field].description}"
 
 
 def _load_hours(workload: Workload) -> str | None:
@@ -169,6 +226,8 @@ def _mix_hours(workload: Workload) -> str | None:
 
 
 def _hours(field: str, hours: list[float], period_field: str, period: float | None) -> str | None:
+    if hours[0] < 0:
+        return f"the hours of {field} must be zero or more, but one is {hours[0]:g}"
     descends = next((b for a, b in pairwise(hours) if b <= a), None)
     if descends is not None:
         return f"the hours of {field} must ascend, but hour {descends:g} does not; a jump takes two, a moment apart"
@@ -207,3 +266,4 @@ CHECKS: Final[tuple[Callable[[Workload], str | None], ...]] = (
     _speeds,
     _drift,
 )
+READER: Final = TypeAdapter(Workload)

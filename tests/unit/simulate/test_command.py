@@ -92,6 +92,17 @@ def test_a_mismatched_drafter_is_off_within_two_minutes_and_the_page_says_so(tmp
     assert not (tmp_path / "out.json.partial").exists()
 
 
+def test_a_drafter_that_ceases_to_match_is_off_so_many_seconds_after_that(tmp_path: Path) -> None:
+    before, after = {"chat": 1, "mismatched-drafter": 0}, {"chat": 0, "mismatched-drafter": 1}
+    ceases = {"seconds": 1800, "load": [[0, 0.3]], "mix": [[0, before], [0.25, before], [0.2501, after]]}
+    file, out = put(tmp_path / "ceases.json", ceases | {"drift_at_hours": 0.25}), tmp_path / "out.json"
+    arguments = ["--workload", file, "--policy", "specdec-live", "--seeds", "6", "--json", str(out), "--quiet"]
+    assert main(["simulate", *arguments]) == 0
+    _, (row,) = results.read(out)
+    assert row.seconds_to_disable is not None
+    assert 0 < row.seconds_to_disable < 300
+
+
 def test_runs_on_bent_tables_share_a_page(tmp_path: Path) -> None:
     out = tmp_path / "tuner-bent-steep.json"
     arguments = ["--workload", "mismatch", "--policy", "specdec-live", "--policy", "card", "--hours", "0.3"]
