@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from specdec.backoff import pause_seconds
 from specdec.kube.errors import KubeError, NotLeading, Unavailable
 from specdec.kube.kinds import Name
 
@@ -117,9 +118,9 @@ class Loops:
             return
 
     def _pause(self, failures: int, error: Exception) -> float:
-        longest: float = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+        pause = pause_seconds(failures, self.chance(), first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         asked = error.retry_after_seconds if isinstance(error, Unavailable) else None
-        return max(longest * (0.5 + 0.5 * self.chance()), min(asked or 0.0, LONGEST_PAUSE_SECONDS))
+        return max(pause, min(asked or 0.0, LONGEST_PAUSE_SECONDS))
 
     def _tell(self, name: Name, error: Exception, failures: int) -> None:
         log.warning(

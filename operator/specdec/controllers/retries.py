@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from specdec.api.manifest import Reference
+from specdec.backoff import pause_seconds
 from specdec.kube.kinds import Name
 from specdec.observed import Refusal
 
@@ -41,9 +42,8 @@ class Retries:
     def refused(self, owner: Name, attempt: str, refusal: Refusal) -> None:
         known = self._known(owner, refusal.child, attempt)
         failures = known.failures + 1 if known is not None else 1
-        longest: float = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
-        due = _clock() + longest * (0.5 + 0.5 * self.chance())
-        self._refused.setdefault(owner, {})[refusal.child] = Refused(attempt, refusal, failures, due)
+        pause = pause_seconds(failures, self.chance(), first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+        self._refused.setdefault(owner, {})[refusal.child] = Refused(attempt, refusal, failures, _clock() + pause)
 
     def taken(self, owner: Name, child: Reference) -> None:
         self._refused.get(owner, {}).pop(child, None)

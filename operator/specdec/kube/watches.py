@@ -7,6 +7,7 @@ nothing of kopf's (finalizers, annotations, events) reaches the users' objects.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import structlog
 from kubernetes.aio.client import Configuration
 
 from specdec.api.names import LABEL_MANAGED_BY, MANAGED_BY
+from specdec.backoff import pause_seconds
 from specdec.kube import credentials, errors
 from specdec.kube.cache import Cache
 from specdec.kube.client import PAGE_SIZE, KubeClient
@@ -39,10 +41,9 @@ class Backoffs:
     """Endless delays with jitter, seconds: kopf ends the process when its delays run out, which no outage is worth."""
 
     def __iter__(self) -> Iterator[float]:
-        delay = 0.5
-        while True:
-            yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the replicas, no secret
-            delay = min(delay * 2, 15.0)
+        for failures in itertools.count(1):
+            chance = random.random()  # noqa: S311 - spreads the replicas, no secret
+            yield pause_seconds(failures, chance, first=0.5, longest=15.0)
 
 
 class NoMemory(kopf.DiffBaseStorage):
