@@ -45,6 +45,22 @@ def test_an_engine_of_a_resource_with_the_default_switching_is_measured(tmp_path
     assert status(tmp_path).endswith("up to 2048 tokens after it. Nothing is missing.")
 
 
+def test_an_engine_that_stands_still_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that compiled a kernel on a GPU had ended the calibration."""
+    said: list[str] = []
+    with simulators(speculation=started(resource()), settings={"TIME_SCALE": "0.05", "FAULTS": "1"}) as (engine,):
+
+        def say(line: str, **_: bool) -> None:
+            said.append(line)
+            engine.heal()
+
+        monkeypatch.setattr("builtins.print", say)
+        engine.fault(hang=True)
+        assert calibrate(engine, tmp_path) == 0
+    assert "the engine loop did not answer" in said[0]
+    assert status(tmp_path).endswith("Nothing is missing.")
+
+
 def test_what_the_time_did_not_suffice_for_is_told_and_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,7 +176,8 @@ def calibrate(server: Server, out: Path) -> None:
     minutes = os.environ.get("CALIBRATION_MINUTES", "10")
     where = ["--engine", server.url, "--model", SERVED_NAME, "--control-token-file", str(server.token_file)]
     command = [sys.executable, "-m", "specdec.cli.main", "calibrate", *where, "--out", str(out), "--minutes", minutes]
-    subprocess.run(command, check=True, timeout=60.0 * float(minutes) + 120.0)
+    # It waits for an engine that compiles, two minutes at a time, before, meanwhile and to put the schedule back.
+    subprocess.run(command, check=True, timeout=60.0 * float(minutes) + 600.0)
 
 
 def main() -> int:

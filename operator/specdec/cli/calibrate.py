@@ -1,13 +1,15 @@
 """`specdec calibrate`: measure an engine's step times over K and batch size, and write the cost table of its hardware.
 
 The engine must have our plugin and no other traffic. Its acceptance does not matter: step times hardly depend on it.
-The schedule that is in force is put back at the end. `specdec simulate --costs FILE` reads the table.
+The schedule that is in force is put back at the end. A busy engine, such as one that compiles a kernel, is waited for,
+up to two minutes at a time. `specdec simulate --costs FILE` reads the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 from datetime import UTC, datetime
@@ -67,18 +69,21 @@ async def _measure(arguments: argparse.Namespace) -> tuple[Speculation, Calibrat
 
     from specdec.engine.calibration import Calibration, longest_sequence
     from specdec.engine.live import LiveClient
+    from specdec.engine.patience import Patience
     from specdec.engine.scrape import Scraper
 
-    target = _target(arguments)
+    # Flushed: what the wait is for must not come when it is over.
+    target, patience = _target(arguments), Patience(functools.partial(print, flush=True))
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with LiveClient() as live, Scraper() as scraper:
-        seen = await live.get(target)
+        seen = await patience.answer(lambda: live.get(target))
         plan = _plan(arguments, seen, await longest_sequence(target, arguments.model))
         with Progress(*columns, transient=True) as bar:
             task = bar.add_task("", total=plan.cells)
             calibration = Calibration(
-                target, arguments.model, plan, live=live, scraper=scraper, progress=lambda: bar.advance(task)
-            )
+                target, arguments.model, plan,
+                live=live, scraper=scraper, patience=patience, progress=lambda: bar.advance(task),
+            )  # fmt: skip
             if (await calibration.sample()).stock.running_requests:
                 raise Failure("the engine serves other traffic; calibrate one that gets none, such as a pod of its own")
             return seen, plan, await calibration.run(seen)

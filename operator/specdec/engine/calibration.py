@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import time
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,8 +14,10 @@ import httpx
 from pydantic import BaseModel, PositiveInt, ValidationError
 
 from specdec.api.schedule import Schedule, constant
+from specdec.engine.errors import EngineUnreachable
 from specdec.engine.live import LiveClient
-from specdec.engine.scrape import ScrapeFailure, Scraper
+from specdec.engine.patience import LONGEST_WAIT_SECONDS, Patience
+from specdec.engine.scrape import ScrapeFailure, Scraper, ScrapeReason
 from specdec.engine.speculation import Speculation
 from specdec.engine.target import Target
 from specdec.tuning.cost_fit import MeasuredSteps
@@ -60,19 +62,25 @@ class Calibrated:
 
 
 class Calibration:
-    """Drives one engine through a plan. progress: called after each of `plan.cells` measurements."""
+    """Drives one engine through a plan, in time from where it is made. Make it inside the event loop.
+
+    progress: called after each of `plan.cells` measurements. patience: with an engine that is busy for a while.
+    """
 
     def __init__(
-        self, target: Target, model: str, plan: CalibrationPlan, *, live: LiveClient,
-        scraper: Scraper, progress: Callable[[], None] = lambda: None,
+        self, target: Target, model: str, plan: CalibrationPlan, *, live: LiveClient, scraper: Scraper,
+        patience: Patience, progress: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._target, self._model, self._plan, self._progress = target, model, plan, progress
-        self._live, self._scraper = live, scraper
-        self._deadline = time.monotonic() + plan.seconds
+        self._live, self._scraper, self._patience = live, scraper, patience
+        self._deadline = _clock() + plan.seconds
         self._left = plan.cells
 
     async def run(self, before: Speculation) -> Calibrated:
-        """All measurements, the schedule found before put back in force. Raises CalibrationError, EngineError."""
+        """All measurements, the schedule found before put back in force. Raises CalibrationError, EngineError.
+
+        A busy engine is waited for up to LONGEST_WAIT_SECONDS past the plan's time, and as long again to put back.
+        """
         found: dict[tuple[int, int], MeasuredSteps | None] = {}
         try:
             for batch in self._plan.batches:
@@ -85,18 +93,30 @@ class Calibration:
         return Calibrated(measured, tuple(cell for cell, steps in found.items() if steps is None))
 
     async def sample(self) -> Sample:
+        return await self._patience.answer(self._scrape, until=self._overdue)
+
+    @property
+    def _overdue(self) -> float:
+        return self._deadline + LONGEST_WAIT_SECONDS
+
+    async def _scrape(self) -> Sample:
         (answer,) = await self._scraper.scrape([self._target])
+        if isinstance(answer, ScrapeFailure) and answer.reason is ScrapeReason.TIMED_OUT:
+            raise EngineUnreachable(answer.pod, answer.message, timed_out=True)
         if isinstance(answer, ScrapeFailure):
             raise CalibrationError(f"{answer.pod}: {answer.message}")
         return answer
 
-    async def _put(self, schedule: Schedule) -> None:
-        seen = await self._live.get(self._target)
-        await self._live.put(self._target, schedule, revision=seen.schedule.revision + 1)
+    async def _put(self, schedule: Schedule, *, until: float = math.inf) -> None:
+        async def put() -> None:
+            seen = await self._live.get(self._target)
+            await self._live.put(self._target, schedule, revision=seen.schedule.revision + 1)
+
+        await self._patience.answer(put, until=until)
 
     async def _measure(self, k: int, max_batch: int) -> MeasuredSteps | None:
-        await self._put(constant(k, max_batch))
-        seconds = max(0.0, self._deadline - time.monotonic()) / max(self._left, 1)
+        await self._put(constant(k, max_batch), until=self._overdue)
+        seconds = max(0.0, self._deadline - _clock()) / max(self._left, 1)
         self._left -= 1
         before = await self._after(await self.sample(), k, SETTLE_STEPS, seconds / 2)
         after = await self._after(before, k, self._plan.steps, seconds / 2)
@@ -108,11 +128,11 @@ class Calibration:
 
     async def _after(self, since: Sample, k: int, steps: int, seconds: float) -> Sample:
         """The counters once `steps` more were made, or `seconds` are over."""
-        deadline = time.monotonic() + seconds
+        deadline = _clock() + seconds
         while True:
             await asyncio.sleep(POLL_SECONDS)
             now = await self.sample()
-            if _decode(now, k)[0] - _decode(since, k)[0] >= steps or time.monotonic() > deadline:
+            if _decode(now, k)[0] - _decode(since, k)[0] >= steps or _clock() > deadline:
                 return now
 
     @contextlib.asynccontextmanager
@@ -175,3 +195,7 @@ def _decode(sample: Sample, k: int) -> tuple[float, float, float]:
     """Steps, their seconds and requests, of decode steps under `k`."""
     cells = [cell for cell in sample.cells if cell.k == k and not cell.mixed]
     return sum(c.steps for c in cells), sum(c.step_seconds for c in cells), sum(c.requests for c in cells)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

@@ -26,7 +26,14 @@ class EngineError(Exception):
 
 
 class EngineUnreachable(EngineError):
-    """No connection, or no answer within the time limit. Whether a PUT took effect is not known: GET tells."""
+    """No connection, or no answer within the time limit. Whether a PUT took effect is not known: GET tells.
+
+    timed_out: it may only be busy, where no connection says more of a wrong address or an end.
+    """
+
+    def __init__(self, pod: str, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(pod, message)
+        self.timed_out = timed_out
 
 
 class ProtocolError(EngineError):

@@ -78,7 +78,7 @@ class LiveClient:
                 return await self._send(method, path, target, headers, body)
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{method} {path}: no answer within {self._timeout_seconds:g} s"
-            raise EngineUnreachable(target.pod, message) from error
+            raise EngineUnreachable(target.pod, message, timed_out=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EngineUnreachable(target.pod, f"{method} {path}: {type(error).__name__}: {error}") from error
 
