@@ -57,6 +57,31 @@ def test_k_follows_load_live_and_new_pods_are_told(world: World, running: Operat
     assert schedule["entries"]
 
 
+def test_a_switchback_measures_what_tuning_gains(world: World, running: OperatorProcess, fleet: Fleet) -> None:
+    tuning = {**FAST["tuning"], "window": "4s", "switchback": {"sharePercent": 50}}
+    world.apply("held", replicas=1, **FAST | {"tuning": tuning})
+    world.wait_for("deployment/held")
+    fleet.follow()
+    pod = next(iter(fleet.pods.values()))
+    world.wait_condition("held", "Ready")
+    with Traffic(pod.url, users=USERS, domain="hard") as traffic:
+        measured = eventually("pairs were compared", lambda: _compared(world, 4), DECIDE_SECONDS)
+        world.apply("held", replicas=1, **FAST)
+        eventually("the tuned schedule stays", lambda: "switchback" not in world.status("held"))
+        assert _k_at(world.status("held")["speculation"]["schedule"], USERS) < 7
+    assert not traffic.failures
+    assert measured["untunedNumSpeculativeTokens"] == 7
+    assert measured["gainPercent"] > 0
+    told = [event["message"] for event in world.events("held") if event["reason"] == "TrialStarted"]
+    assert any("to measure what tuning gains" in message for message in told)
+    assert {entry["reason"] for entry in world.status("held")["history"]} == {"BetterSchedule"}
+
+
+def _compared(world: World, pairs: int) -> dict[str, Any] | None:
+    found: dict[str, Any] = world.status("held").get("switchback") or {}
+    return found if found.get("pairs", 0) >= pairs else None
+
+
 def _told(schedule: dict[str, Any]) -> dict[str, Any] | None:
     return schedule if schedule["revision"] > 1 else None
 

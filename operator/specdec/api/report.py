@@ -13,6 +13,7 @@ from specdec.api.status import (
     PerformanceStatus,
     RecommendationStatus,
     SpeculationStatus,
+    SwitchbackStatus,
 )
 
 
@@ -37,6 +38,7 @@ class TunerReport:
     acceptance: AcceptanceStatus | None = None
     performance: PerformanceStatus | None = None
     recommendation: RecommendationStatus | None = None
+    switchback: SwitchbackStatus | None = None
     history: tuple[HistoryEntry, ...] = ()
     engine: EngineStatus | None = None
     findings: Mapping[Condition, Finding] = field(default_factory=dict)

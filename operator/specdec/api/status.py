@@ -102,6 +102,25 @@ class RecommendationStatus(Loose):
     """Why it is or is not acted on."""
 
 
+class SwitchbackStatus(Loose):
+    """What the randomised test of spec.tuning.switchback has measured."""
+
+    untuned_num_speculative_tokens: int
+    """K that the tuned schedule is held against."""
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the first pair began."""
+    pairs: int
+    """Untuned times that were compared with the tuned ones after them."""
+    gain_percent: int | None = None
+    """Tokens per second of tuned over untuned times at equal batch."""
+    lower_bound_percent: int | None = None
+    """Lower end of its 90 % interval, which holds at every look."""
+    upper_bound_percent: int | None = None
+    """Upper end."""
+    verdict: str
+    """Open, Confirmed or Refuted."""
+
+
 class HistoryEntry(Loose):
     """One decision and what came of it."""
 
@@ -164,6 +183,8 @@ class Status(Loose):
     """What the fleet delivers."""
     recommendation: RecommendationStatus | None = None
     """What the tuner would do now."""
+    switchback: SwitchbackStatus | None = None
+    """What tuning gains, measured."""
     history: tuple[HistoryEntry, ...] | None = None
     """The last ten decisions, newest first."""
     engine: EngineStatus | None = None

@@ -140,6 +140,14 @@ class Disruption(Model):
     """When they may begin; at any time if empty."""
 
 
+class Switchback(Model):
+    """A randomised test of tuning itself, while it serves. Its outcome is `status.switchback`."""
+
+    share_percent: Annotated[int, Field(ge=1, le=50)] = 2
+    """Share of the time in which the untuned K is in force, for `window` at a time, at moments drawn by lot. Costs this
+    share of what tuning gains. Left out while the untuned K would cost more than 35 % or break a latency target."""
+
+
 class Tuning(Model):
     """Bounds and policy of the tuner. Changing anything here restarts nothing, except `switching`, and `mode: "Off"`
     after K was tuned by restart."""
@@ -160,7 +168,8 @@ class Tuning(Model):
     """Gain that a trial on one replica must measure before the others are restarted; where there is but one replica,
     gain that must be promised at the lower confidence bound. Live changes need far less."""
     window: Duration = "1m"
-    """Half-life of the figures in status and of the drafts for minDrafts. What was learned fades by itself."""
+    """Half-life of the figures in status and of the drafts for minDrafts; length of what is compared in a switchback
+    and by a replica on trial. What was learned fades by itself."""
     cooldown: Duration = "20s"
     """Shortest time between two live changes of K. Restarts are bounded by `disruption`."""
     min_drafts: Annotated[int, Field(ge=1, le=1000000000)] = 1000
@@ -169,6 +178,10 @@ class Tuning(Model):
     """What tuning may cost in restarts."""
     on_broken_drafter: BrokenDrafter = BrokenDrafter.DISABLE
     """Disable switches speculation off where the engine can, Hold stays at the smallest K. Both raise an alarm."""
+    switchback: Switchback | None = None
+    """Proves what tuning gains: now and then the untuned K comes back for a while and is held against the tuned
+    schedule right after it, on the same pods at equal batch. Where that shows that tuning loses, the untuned K stays
+    for a day. Only with live switching; left out, nothing is tested. `switchback: {}` takes the default share."""
 
     rules = (
         Rule(

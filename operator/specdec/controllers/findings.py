@@ -18,7 +18,9 @@ from specdec.engine.errors import EngineError, Refused
 from specdec.tuning import Reason
 
 # Holds that say: nothing better is known for now.
-AT_REST: Final = frozenset({Reason.GAIN_TOO_SMALL, Reason.GAIN_UNCERTAIN, Reason.COOLDOWN, Reason.TRIAL_RUNNING})
+AT_REST: Final = frozenset(
+    {Reason.GAIN_TOO_SMALL, Reason.GAIN_UNCERTAIN, Reason.COOLDOWN, Reason.TRIAL_RUNNING, Reason.SWITCHBACK}
+)
 SCRAPED: Final = "Scraped"
 PARTLY_SCRAPED: Final = "PartlyScraped"
 # Reasons that come and go with each scrape and change nothing for anybody: told like figures.
@@ -84,6 +86,8 @@ def _beneficial(standing: Standing, summary: tuning.Summary | None) -> Finding |
     untuned = f"the untuned K of {asked}"
     estimate = f"estimated {gain.mean_percent:+.0f} % tokens per second over {untuned}"
     interval = f"(90 % interval {gain.lower_percent:+.0f} to {gain.upper_percent:+.0f} %)"
+    if summary.pairs is not None:
+        interval += f"; measured, {tuning.pairs_in_words(summary.pairs)}"
     if gain.upper_percent < 0:
         return Finding(Truth.FALSE, "SlowerThanUntuned", f"{estimate} {interval}; {_what_follows(standing.limits)}")
     if gain.lower_percent > 0:
@@ -134,5 +138,7 @@ def _trial(standing: Standing) -> Finding | None:
     if standing.answer is None:
         return None
     if tuner is not None and tuner.trial is not None:
+        if tuner.trial.untuned:
+            return Finding(Truth.TRUE, "Switchback", "the untuned K is in force for a while, see status.switchback")
         return Finding(Truth.TRUE, "LiveTrial", "another schedule is tried for a short while")
     return Finding(Truth.FALSE, "NoTrial", "no trial is running")

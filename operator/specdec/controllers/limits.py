@@ -66,6 +66,8 @@ def limits_of(
         most_tiers=MOST_TIERS if spec.engine.parallelism.data == 1 else 1,
         serving=pods,
         trial_possible=spec.replicas > 1,
+        switchback_share=spec.tuning.switchback.share_percent / 100.0 if spec.tuning.switchback else 0.0,
+        switchback_seconds=parse_seconds(spec.tuning.window),
         trial_start_seconds=float(spec.engine.startup_timeout_seconds + grace_period_seconds(spec.engine)),
     )
 

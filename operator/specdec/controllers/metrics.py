@@ -78,6 +78,8 @@ class Metrics:
     accepted_length: Gauge = field(init=False)
     tokens_per_second: Gauge = field(init=False)
     gain_percent: Gauge = field(init=False)
+    switchback_gain: Gauge = field(init=False)
+    switchback_pairs: Gauge = field(init=False)
     decisions: Counter = field(init=False)
     holds: Counter = field(init=False)
     verdicts: Counter = field(init=False)
@@ -112,6 +114,12 @@ class Metrics:
         self.accepted_length = gauge("mean_accepted_length", "Tokens per draft, the bonus token included.")
         self.tokens_per_second = gauge("tokens_per_second", "Generated tokens of all pods, per second.")
         self.gain_percent = gauge("gain_percent", "Tokens per second over the untuned start value, percent; estimated.")
+        self.switchback_pairs = gauge("switchback_pairs", "Pairs of an untuned and a tuned time, compared.")
+        self.switchback_gain = gauge(
+            "switchback_gain_percent",
+            "Tokens per second of tuned over untuned times, percent; measured, with its 90 % interval.",
+            (*OF_RESOURCE, "bound"),
+        )
         self.decisions = counter("decisions", "Decisions acted on, by kind and reason.", "kind", "reason")
         self.holds = counter("holds", "Ticks that ended in a hold, by reason.", "reason")
         self.verdicts = counter("verdicts", "Moves judged, by verdict.", "verdict")
@@ -142,15 +150,30 @@ class Metrics:
                 gauge.labels(*labels).set(value)
             else:
                 gauge.remove(*labels)
+        self._switched_back(name, summary.pairs)
+
+    def _switched_back(self, name: Name, pairs: tuning.Pairs | None) -> None:
+        gain = None if pairs is None else pairs.gain()
+        labels = {"namespace": name.namespace, "name": name.name}
+        if pairs is None:
+            self.switchback_pairs.remove_by_labels(labels)
+        else:
+            self.switchback_pairs.labels(**labels).set(pairs.seen.count)
+        if gain is None:
+            self.switchback_gain.remove_by_labels(labels)
+            return
+        for bound in ("mean", "lower", "upper"):
+            self.switchback_gain.labels(**labels, bound=bound).set(getattr(gain, f"{bound}_percent"))
 
     def taken_up(self, name: Name) -> None:
         """Begin the counters that alerts and panels look at: one that appears as 1 hides its first event from them."""
         labels = (name.namespace, name.name)
-        self.decisions.labels(*labels, tuning.Kind.TAKE_BACK.value, tuning.Reason.DID_NOT_DELIVER.value)
+        for reason in (tuning.Reason.DID_NOT_DELIVER, tuning.Reason.SWITCHBACK_REFUTED):
+            self.decisions.labels(*labels, tuning.Kind.TAKE_BACK.value, reason.value)
         for verdict in VERDICTS.values():
             self.verdicts.labels(*labels, verdict)
-        for reason in ScrapeReason:
-            self.scrape_failures.labels(*labels, reason.value)
+        for failure in ScrapeReason:
+            self.scrape_failures.labels(*labels, failure.value)
         for error in (EngineUnreachable, EngineUnavailable, Unauthorized):
             self.live_failures.labels(*labels, error.__name__)
 
@@ -168,10 +191,8 @@ class Metrics:
     def forget(self, name: Name) -> None:
         """Drop the series of a resource that is gone."""
         self.stands(name, None)
-        for gauge in self._gauges:
-            gauge.remove(name.namespace, name.name)
-        for counter in self._counters:
-            counter.remove_by_labels({"namespace": name.namespace, "name": name.name})
+        for metric in (*self._gauges, *self._counters):
+            metric.remove_by_labels({"namespace": name.namespace, "name": name.name})
 
     def forget_all(self) -> None:
         """Drop the series of all resources: another replica tells of them now."""
@@ -187,6 +208,8 @@ class Metrics:
             self.accepted_length,
             self.tokens_per_second,
             self.gain_percent,
+            self.switchback_gain,
+            self.switchback_pairs,
         )
 
     @property

@@ -20,6 +20,7 @@ from specdec.api.status import (
     RecommendationStatus,
     ScheduleTier,
     SpeculationStatus,
+    SwitchbackStatus,
 )
 from specdec.controllers.accepting import in_words, wanted_live
 from specdec.controllers.checkpoint import Checkpoint, Entry
@@ -41,6 +42,7 @@ def report_of(resource: SpeculativeDeployment, standing: Standing) -> TunerRepor
         acceptance=_acceptance(summary),
         performance=_performance(summary, _measured_percent(checkpoint)),
         recommendation=_recommendation(summary, standing.answer),
+        switchback=_switchback(summary),
         history=tuple(map(_entry, checkpoint.history)),
         engine=_engine(standing.known.values()),
         findings=findings(standing, summary),
@@ -111,6 +113,21 @@ def _recommendation(
         lower_bound_percent=round(gain.lower_percent),
         confidence=next(word for least, word in CONFIDENCE if summary.confidence >= least),
         reason=answer.reason.value if answer else None,
+    )
+
+
+def _switchback(summary: tuning.Summary | None) -> SwitchbackStatus | None:
+    if summary is None or summary.pairs is None:
+        return None
+    pairs, gain = summary.pairs, summary.pairs.gain()
+    return SwitchbackStatus(
+        untuned_num_speculative_tokens=pairs.untuned_k,
+        since=_time(pairs.began),
+        pairs=pairs.seen.count,
+        gain_percent=None if gain is None else round(gain.mean_percent),
+        lower_bound_percent=None if gain is None else round(gain.lower_percent),
+        upper_bound_percent=None if gain is None else round(gain.upper_percent),
+        verdict=pairs.finding.value,
     )
 
 

@@ -54,7 +54,7 @@ def ticked(
     if isinstance(answer, tuning.Decision):
         back_to = state.trial.back_to if state.trial is not None else None
         noted = accepted_with(noted, answer, limits.switching, now, back_to)
-        state = tuning.acted(state, answer, now)
+        state = tuning.acted(state, answer, now, chance)
         noted = saved(noted, state)
     return Outcome(noted, state, answer)
 

@@ -62,6 +62,7 @@ def status(
         acceptance=told.acceptance,
         performance=told.performance,
         recommendation=told.recommendation,
+        switchback=told.switchback,
         history=told.history or None,
         engine=told.engine,
     )

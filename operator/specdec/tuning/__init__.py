@@ -15,6 +15,7 @@ from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, V
 from specdec.tuning.explaining import explain
 from specdec.tuning.limits import Constraint, Disruption, LatencyMetric, Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.observing import observe
+from specdec.tuning.pairs import Finding, Pairs
 from specdec.tuning.pooling import inherited
 from specdec.tuning.prior import (
     CostTable,
@@ -29,6 +30,7 @@ from specdec.tuning.prior import (
 from specdec.tuning.recommending import acted, first_schedule, recommend
 from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
+from specdec.tuning.switchback import in_words as pairs_in_words
 from specdec.tuning.telling import Candidate, Explanation
 from specdec.tuning.trials import in_words as canary_in_words
 from specdec.tuning.verdicts import promises
@@ -43,6 +45,7 @@ __all__ = [
     "Disruption",
     "Environment",
     "Explanation",
+    "Finding",
     "Gain",
     "Hold",
     "Kind",
@@ -51,6 +54,7 @@ __all__ = [
     "Mode",
     "Move",
     "OnBrokenDrafter",
+    "Pairs",
     "Prior",
     "PriorError",
     "Reason",
@@ -72,6 +76,7 @@ __all__ = [
     "load",
     "new_state",
     "observe",
+    "pairs_in_words",
     "promises",
     "recommend",
     "summarise",

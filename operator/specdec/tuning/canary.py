@@ -1,25 +1,22 @@
-"""One replica that runs with another start value, and what it did beside its peers at equal batch.
-
-Compared is the time a request waits for one token, request-seconds over tokens, in each batch bucket in which both
-sides worked during the same window. A side that is faster has the smaller batch, so only equal batches compare fairly.
-"""
+"""One replica that runs with another start value, and what it did beside its peers at equal batch, window by window."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import expm1, log, sqrt
+from math import expm1, sqrt
 from typing import Final
 
 import numpy as np
 
 from specdec.api.schedule import Schedule
+from specdec.tuning import work
 from specdec.tuning.decisions import TWO_SIDED_90, Gain
-from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
+from specdec.tuning.samples import Sample
 from specdec.tuning.sequential import Running
+from specdec.tuning.work import Counters, Work
 
 ALPHA: Final = 0.10
-LEAST_TOKENS: Final = 200.0  # of the smaller side, at batches that both sides had, to make a window
 MOST_WINDOWS: Final = 20  # a window that long did not fill: traffic is too thin to be the same on both sides
 FORGOTTEN_SECONDS: Final = 3600.0
 # A pod may be faster than its peers for no merit of its K: its level wanders by this over that time, and its node
@@ -29,24 +26,6 @@ POD_SECONDS: Final = 1200.0
 NODE_SD: Final = 0.005
 
 NOTHING: Final = Running()
-
-Cells = Mapping[tuple[int, int], tuple[float, float, float, float]]
-Work = Mapping[int, tuple[float, float]]
-"""Batch bucket -> request-seconds and tokens."""
-
-STOCK: Final = (-1, -1)  # the one cell of an engine without exact counters
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """One pod's counters of pure decode steps: steps, seconds, requests and tokens by (K, bucket).
-
-    With stock counters one cell for all: steps, request-seconds, requests per step added up, tokens.
-    """
-
-    incarnation: str
-    at: float
-    cells: Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +73,18 @@ def observed(canary: Canary, samples: Iterable[Sample], now: float, window_secon
     """`canary` after one round of scrapes of all pods; a window closes after `window_seconds` if it holds enough."""
     after, tried = dict[str, Counters](), set[str]()
     for sample in samples:
-        after[sample.pod] = _counters(sample)
+        after[sample.pod] = work.counters(sample)
         tried |= {sample.pod} if sample.on_trial else set()
-    work: dict[bool, Work] = {True: {}, False: {}}
+    done: dict[bool, Work] = {True: {}, False: {}}
     for pod, counters in after.items():
-        work[pod in tried] = _sum(work[pod in tried], _between(canary.pods.get(pod), counters))
+        done[pod in tried] = work.added(done[pod in tried], work.between(canary.pods.get(pod), counters))
     window = canary.window or Window(now)
-    window = Window(window.began, _sum(window.tried, work[True]), _sum(window.peers, work[False]))
+    window = Window(window.began, work.added(window.tried, done[True]), work.added(window.peers, done[False]))
     pods = {pod: counters for pod, counters in canary.pods.items() if now - counters.at < FORGOTTEN_SECONDS}
     canary = replace(_met(canary, after, tried), window=window, pods={**pods, **after})
     if not window.tried or now - window.began > MOST_WINDOWS * window_seconds:
         return replace(canary, window=Window(now))
-    gained = _contrast(window) if now - window.began >= window_seconds else None
+    gained = work.log_gain(window.tried, window.peers) if now - window.began >= window_seconds else None
     return canary if gained is None else replace(canary, window=Window(now), seen=canary.seen.added(gained))
 
 
@@ -120,61 +99,6 @@ def _met(canary: Canary, after: Mapping[str, Counters], tried: set[str]) -> Cana
     return replace(
         canary, first_seen=first, last_seen=at, restarts=canary.restarts + restarted, peers=peers or canary.peers
     )
-
-
-def _counters(sample: Sample) -> Counters:
-    cells = {
-        (c.k, c.bucket): (c.steps, c.step_seconds, c.requests, c.generated_tokens) for c in sample.cells if not c.mixed
-    }
-    return Counters(sample.incarnation, sample.at, cells or _stock(sample))
-
-
-def _stock(sample: Sample) -> Cells:
-    stock, itl = sample.stock, sample.stock.inter_token_latency
-    if itl is None or stock.engine_steps is None or stock.generated_tokens is None:
-        return {}
-    return {STOCK: (stock.engine_steps, itl.sum_seconds, itl.count, stock.generated_tokens)}
-
-
-def _between(before: Counters | None, after: Counters) -> Work:
-    """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts."""
-    if before is None or before.incarnation != after.incarnation or after.at <= before.at:
-        return {}
-    work: Work = {}
-    for key, now in after.cells.items():
-        steps, seconds, requests, tokens = np.subtract(now, before.cells.get(key, (0.0,) * 4)).tolist()
-        if not (steps >= 0 and seconds >= 0 and requests >= 0 and tokens >= 0):
-            return {}
-        if not steps or not requests or not seconds:
-            continue
-        batch = round(requests / steps)
-        bucket = key[1] if key != STOCK else int(np.searchsorted(BATCH_BUCKET_ENDS, batch))
-        waited = seconds if key == STOCK else seconds * requests / steps
-        work = _sum(work, {bucket: (waited, tokens)})
-    return work
-
-
-def _sum(one: Work, other: Work) -> Work:
-    none = (0.0, 0.0)
-    return {
-        bucket: (
-            one.get(bucket, none)[0] + other.get(bucket, none)[0],
-            one.get(bucket, none)[1] + other.get(bucket, none)[1],
-        )
-        for bucket in one.keys() | other.keys()
-    }
-
-
-def _contrast(window: Window) -> float | None:
-    """Log gain of the replica on trial over its peers, weighted by the tokens of the smaller side; None when few."""
-    total, weight = 0.0, 0.0
-    for bucket in window.tried.keys() & window.peers.keys():
-        (waited, tokens), (peers_waited, peers_tokens) = window.tried[bucket], window.peers[bucket]
-        common = min(tokens, peers_tokens)
-        if common > 0:
-            total += common * log(peers_waited / peers_tokens * tokens / waited)
-            weight += common
-    return total / weight if weight >= LEAST_TOKENS else None
 
 
 def _pod_sd(seconds: float, peers: int) -> float:

@@ -16,6 +16,7 @@ from specdec.api.schedule import Schedule, Tier
 from specdec.tuning import surface
 from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
+from specdec.tuning.pairs import Pairs
 from specdec.tuning.prior import Environment, Prior
 from specdec.tuning.sequential import Running
 from specdec.tuning.state import State, Trial, new_state
@@ -53,11 +54,12 @@ def dump(state: State) -> str:
         "restartedAt": _time(state.restarted_at),
         "disabledAt": state.disabled_at,
         "retries": state.retries,
-        "trial": None if state.trial is None else {"until": state.trial.until, "backTo": _tiers(state.trial.back_to)},
+        "trial": None if state.trial is None else _trial(state.trial),
         "tried": {str(tag): round(at) for tag, at in state.tried.items()},
         "triedAt": _time(state.tried_at),
         "canary": None if state.canary is None else _canary(state.canary),
         "failed": {str(k): round(at) for k, at in state.failed.items()},
+        "pairs": None if state.pairs is None else _pairs(state.pairs),
         "moves": [_move(move) for move in state.moves],
     }
     return json.dumps(document, separators=(",", ":"))
@@ -109,10 +111,11 @@ def _state(document: Mapping[str, Any], environment: Environment, prior: Prior) 
         restarted_at=_past(document["restartedAt"]),
         disabled_at=_when(document["disabledAt"]),
         retries=int(document["retries"]),
-        trial=None if trial is None else Trial(_finite(trial["until"]), _schedule(trial["backTo"], most)),
+        trial=None if trial is None else _read_trial(trial, most),
         tried_at=_past(document["triedAt"]),
         canary=_read_canary(document.get("canary"), most),
         failed=_times(document.get("failed", {})),
+        pairs=_read_pairs(document.get("pairs"), most),
         moves=tuple(_read_move(move, most) for move in document["moves"]),
     )
 
@@ -270,6 +273,41 @@ def _read_canary(document: Mapping[str, Any] | None, most: int) -> Canary | None
         restarts=int(document["restarts"]),
         seen=Running(int(count), _finite(mean), _finite(squares)),
         peers=int(document["peers"]),
+    )
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {"until": trial.until, "backTo": _tiers(trial.back_to), "untuned": trial.untuned}
+
+
+def _read_trial(document: Mapping[str, Any], most: int) -> Trial:
+    back_to = _schedule(document["backTo"], most)
+    return Trial(_finite(document["until"]), back_to, bool(document.get("untuned", False)))
+
+
+def _pairs(pairs: Pairs) -> dict[str, Any]:
+    return {
+        "untunedK": pairs.untuned_k,
+        "began": pairs.began,
+        "lastAt": pairs.last_at,
+        "lot": _number(pairs.lot),
+        "seen": [pairs.seen.count, pairs.seen.mean, pairs.seen.squares],
+        "refutedAt": _time(pairs.refuted_at),
+    }
+
+
+def _read_pairs(document: Mapping[str, Any] | None, most: int) -> Pairs | None:
+    """The pair under way is lost; those that were complete count on."""
+    if document is None:
+        return None
+    count, mean, squares = document["seen"]
+    return Pairs(
+        untuned_k=_k(document["untunedK"], most),
+        began=_finite(document["began"]),
+        last_at=_finite(document["lastAt"]),
+        lot=_finite(document["lot"]),
+        seen=Running(int(count), _finite(mean), _finite(squares)),
+        refuted_at=_past(document["refutedAt"]),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from specdec.tuning.canary import Canary
+from specdec.tuning.pairs import Pairs
 from specdec.tuning.state import State
 
 TOLERANCE_SECONDS: Final = 5.0
@@ -35,6 +36,7 @@ def followed(state: State, now: float) -> State:
         tried_at=state.tried_at + by,
         canary=None if state.canary is None else _canary(state.canary, by),
         failed={k: at + by for k, at in state.failed.items()},
+        pairs=None if state.pairs is None else _pairs(state.pairs, by),
     )
 
 
@@ -47,6 +49,12 @@ def _canary(canary: Canary, by: float) -> Canary:
         window=None if canary.window is None else replace(canary.window, began=canary.window.began + by),
         pods={pod: replace(counters, at=counters.at + by) for pod, counters in canary.pods.items()},
     )
+
+
+def _pairs(pairs: Pairs, by: float) -> Pairs:
+    """The one under way is given up, since how long its intervals were is not known."""
+    moved = replace(pairs, began=pairs.began + by, last_at=pairs.last_at + by, refuted_at=pairs.refuted_at + by)
+    return replace(moved, under_way=None)
 
 
 def _moved(at: float | None, by: float) -> float | None:

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     DID_NOT_DELIVER = "DidNotDeliver"
     CONSTRAINT_AT_RISK = "ConstraintAtRisk"
     BOUNDS_CHANGED = "BoundsChanged"
+    SWITCHBACK = "Switchback"
+    SWITCHBACK_REFUTED = "SwitchbackRefuted"
     # holds
     TUNING_OFF = "TuningOff"
     PAUSED = "Paused"

@@ -113,6 +113,13 @@ def ended(state: State, *, undecided: bool) -> State:
     return replace(state, tried={tag: at for tag, at in state.tried.items() if at != state.tried_at})
 
 
+def before(state: State, inside: NDArray[np.bool_]) -> Ints:
+    """What is in force but for a trial; the limits may have changed since one began. inside: shape (K + 1, B)."""
+    if state.trial is None:
+        return candidates.table_of(state.in_force, inside.shape[1])
+    return candidates.nearest(candidates.table_of(state.trial.back_to, inside.shape[1]), inside)
+
+
 def _gap(state: State, now: float) -> float:
     """Many trials while young, few when old: their number grows with the logarithm of the time."""
     age = now - (state.first_at if state.first_at is not None else now)

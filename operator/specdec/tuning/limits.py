@@ -74,6 +74,8 @@ class Limits:
     serving: replicas that serve now; None where that is not known.
     trial_possible: whether a start value can be tried on one replica while others serve as they did.
     trial_start_seconds: how long that replica may take until it serves.
+    switchback_share: of the time, in which the untuned K is in force to be held against the tuned one; 0..1.
+    switchback_seconds: for how long at a time.
     """
 
     min_k: int = 1
@@ -102,6 +104,8 @@ class Limits:
     serving: int | None = None
     trial_possible: bool = False
     trial_start_seconds: float = 3_600.0
+    switchback_share: float = 0.0
+    switchback_seconds: float = 60.0
 
     @property
     def restart_cost_percent(self) -> float:

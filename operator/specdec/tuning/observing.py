@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, canary, candidates, clock, costing, surface, verdicts
+from specdec.tuning import acceptance, canary, candidates, clock, costing, pairs, surface, verdicts
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -58,6 +58,10 @@ def observe(
     samples, state = tuple(samples), clock.followed(state, now)
     if state.canary is not None:
         state = replace(state, canary=canary.observed(state.canary, samples, now, window_seconds))
+    if state.pairs is not None:
+        untuned = state.trial is not None and state.trial.untuned
+        held = pairs.observed(state.pairs, samples, state.in_force, state.changed_at, now, untuned=untuned)
+        state = replace(state, pairs=held)
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
     intervals: dict[str, Interval] = {}
     suspect = 0

@@ -6,10 +6,20 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning import candidates, constraints, drafter, gains, guards, learning, restarts, trials, verdicts
+from specdec.tuning import (
+    candidates,
+    constraints,
+    drafter,
+    gains,
+    guards,
+    learning,
+    restarts,
+    switchback,
+    trials,
+    verdicts,
+)
 from specdec.tuning.candidates import Doubt, Ints, Outlook
 from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, Switching
@@ -48,9 +58,9 @@ def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision
     if hold is not None:
         overdue = state.trial is not None and now >= _latest_end(state, state.trial)
         return (_left_over(state, limits, hold.message, now) if overdue else None) or hold
-    broken = drafter.recommend(state, limits, now)
-    if broken is not None:
-        return broken
+    settled = drafter.recommend(state, limits, now) or switchback.recommend(state, limits, now)
+    if settled is not None:
+        return settled
     if limits.switching is Switching.RESTART:
         return restarts.recommend(state, limits, now)
     return _live(state, limits, now, chance)
@@ -62,7 +72,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         return hold
     seen = candidates.outlook(state)
     inside = candidates.allowed(limits, state.start_k, state.grid)
-    base = _before_trial(state, inside)
+    base = learning.before(state, inside)
     inside = constraints.within_targets(inside, seen, limits, state, base)
     margin = limits.live_margin_percent / 100
     if state.exact:
@@ -89,12 +99,14 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
         return longer or _trial_ended(seen, base, table, state, now)
     return (
         verdicts.take_back(state, inside, now)
+        or switchback.compared(state)
         or (learning.promising(state, seen, base, table, now) if mean > margin else None)
         or (
             learning.worthwhile(state, seen, inside, base, now, chance=chance)
             if state.exact
             else learning.shifted(state, seen, inside, base, now)
         )
+        or switchback.begin(state, limits, seen, base, now)
         or _nothing_better(state, mean, constraints.nearest_miss(state, limits, seen, base), now)
     )
 
@@ -124,18 +136,11 @@ def _latest_end(state: State, trial: Trial) -> float:
     return state.changed_at + (trial.until - state.changed_at) * LONGEST_TRIAL
 
 
-def _before_trial(state: State, inside: NDArray[np.bool_]) -> Ints:
-    """What is in force but for a trial; the limits may have changed since one began."""
-    if state.trial is None:
-        return candidates.table_of(state.in_force, inside.shape[1])
-    return candidates.nearest(candidates.table_of(state.trial.back_to, inside.shape[1]), inside)
-
-
 def _left_over(state: State, limits: Limits, why: str, now: float) -> Decision | None:
     """The end of a trial that nothing will decide any more; it needs no evidence."""
     if state.trial is None or limits.switching is not Switching.LIVE or limits.rollout_in_progress:
         return None
-    before = candidates.as_schedule(_before_trial(state, candidates.allowed(limits, state.start_k, state.grid)))
+    before = candidates.as_schedule(learning.before(state, candidates.allowed(limits, state.start_k, state.grid)))
     return Decision(Kind.LIVE, before, NO_GAIN, Reason.TRIAL_ENDED, f"a trial ends undecided: {why}", now)
 
 
@@ -178,13 +183,16 @@ def _forced(state: State, limits: Limits, now: float) -> Decision | None:
     return Decision(Kind.LIVE, after, NO_GAIN, Reason.GRAPH_LIMIT, message, now)
 
 
-def acted(state: State, decision: Decision, now: float) -> State:
-    """`state` after `decision` reached the engines. Call it once, after the last engine has answered."""
+def acted(state: State, decision: Decision, now: float, chance: float = 0.5) -> State:
+    """`state` after `decision` reached the engines. Call it once, after the last engine has answered.
+
+    chance: uniform in [0, 1), drawn by the caller; it draws when the untuned K comes next.
+    """
     if decision.kind is Kind.RESTART_TRIAL:
         return trials.begun(state, decision, now)
     if decision.kind is Kind.END_TRIAL:
         return trials.ended(state, now)
-    return _moved(state, decision, now)
+    return switchback.followed(_moved(state, decision, now), decision, now, chance)
 
 
 def _moved(state: State, decision: Decision, now: float) -> State:

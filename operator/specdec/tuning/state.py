@@ -13,6 +13,7 @@ from specdec.tuning import acceptance, surface
 from specdec.tuning.acceptance import AcceptanceMemory
 from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Decision, Move
+from specdec.tuning.pairs import Pairs
 from specdec.tuning.prior import Environment, Prior
 from specdec.tuning.surface import Filter, Grid, Surface
 from specdec.tuning.window import BUCKETS, EMPTY, Snapshot
@@ -61,10 +62,11 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A schedule that is tried for a while; `back_to` comes after it."""
+    """A schedule that is tried for a while; `back_to` comes after it. untuned: not to learn, but to be held against."""
 
     until: float
     back_to: Schedule
+    untuned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class State:
     load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
     canary: the replica that tries another start value. failed: start values that a replica tried in vain, and when.
+    pairs: of times without and with tuning; None before the first.
     """
 
     environment: Environment
@@ -107,6 +110,7 @@ class State:
     tried_at: float = -np.inf
     canary: Canary | None = None
     failed: Mapping[int, float] = field(default_factory=dict)
+    pairs: Pairs | None = None
     moves: tuple[Move, ...] = ()
     last_decision: Decision | None = None
 

@@ -13,6 +13,7 @@ from specdec.tuning import acceptance, candidates, gains, restarts
 from specdec.tuning.decisions import NO_GAIN, Gain, Move
 from specdec.tuning.histograms import quantile
 from specdec.tuning.limits import Limits, Switching
+from specdec.tuning.pairs import Pairs
 from specdec.tuning.state import State
 
 Floats = NDArray[np.float64]
@@ -31,6 +32,7 @@ class Summary:
     gain_over_untuned: of the schedule in force over a constant start K, at today's load, with its 90 % interval.
     confidence: 0..1, share of the request time at whose batch sizes the step cost is known to 2 % beside that of
     the best other K.
+    pairs: what the switchback has shown, where one is asked for and has begun.
     """
 
     schedule: Schedule
@@ -50,6 +52,7 @@ class Summary:
     confidence: float
     moves: tuple[Move, ...]
     exact_counters: bool
+    pairs: Pairs | None
 
 
 def summarise(state: State, limits: Limits) -> Summary:
@@ -76,6 +79,7 @@ def summarise(state: State, limits: Limits) -> Summary:
         confidence=_confidence(state),
         moves=state.moves,
         exact_counters=any(pod.exact for pod in state.pods.values()),
+        pairs=state.pairs if limits.switchback_share > 0 else None,
     )
 
 

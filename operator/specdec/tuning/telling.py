@@ -8,6 +8,7 @@ from typing import Final
 
 from specdec.tuning.decisions import Decision, Gain, Hold, Move
 from specdec.tuning.summary import Summary
+from specdec.tuning.switchback import in_words
 
 BAR: Final = 24  # characters of the best K's goodput
 SPREAD: Final = 2.0  # how much longer a bar is, in shares, than in proportion: differences are what is looked for
@@ -72,7 +73,8 @@ def _lines(told: Explanation, *, live: bool) -> list[str]:
         rows = [row for row in told.candidates if row.batch == batch]
         out.append(f"batch {batch} ({100 * share:.0f} % of the request time); tokens per second of one replica:")
         out += [_candidate(row, max(r.tokens_per_second for r in rows)) for row in rows]
-    return out + _moves(told.summary.moves, told.at)
+    pairs = told.summary.pairs
+    return out + _moves(told.summary.moves, told.at) + ([f"switchback: {in_words(pairs)}"] if pairs is not None else [])
 
 
 def _answer(told: Explanation) -> list[str]:

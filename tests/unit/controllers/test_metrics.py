@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from specdec import tuning
 from specdec.controllers.checkpoint import Checkpoint, Entry
 from specdec.controllers.metrics import Metrics
 from specdec.kube.kinds import Name
@@ -111,3 +113,18 @@ def test_each_verdict_is_counted_when_it_comes(
     samples = [s for family in metrics.registry.collect() for s in family.samples]
     found = {s.labels["verdict"]: s.value for s in samples if s.name == "specdec_operator_verdicts_total"}
     assert found == counted
+
+
+def test_what_a_switchback_measured_is_told_until_it_is_asked_for_no_more() -> None:
+    metrics, pairs = Metrics(), tuning.Pairs(7, 0.0, 0.0, 0.5)
+    metrics.tuned(NAME, Checkpoint(), summary(pairs=pairs))
+    assert series(metrics, "switchback") == {("switchback_pairs", "team-a", "demo"): 0.0}
+    for gain in (0.05, 0.06, 0.055) * 3:
+        pairs = replace(pairs, seen=pairs.seen.added(gain))
+    metrics.tuned(NAME, Checkpoint(), summary(pairs=pairs))
+    found = series(metrics, "switchback")
+    bounds = [found["switchback_gain_percent", "team-a", "demo", bound] for bound in ("lower", "mean", "upper")]
+    assert 0 < bounds[0] < bounds[1] < bounds[2]
+    assert found["switchback_pairs", "team-a", "demo"] == 9.0
+    metrics.tuned(NAME, Checkpoint(), summary())
+    assert not series(metrics, "switchback")

@@ -11,15 +11,16 @@ import pytest
 from specdec import tuning
 from specdec.api.conditions import Condition, Truth
 from specdec.api.resource import SpeculativeDeployment, parse
-from specdec.api.schedule import Schedule, Tier, from_table
+from specdec.api.schedule import Schedule, Tier, constant, from_table
 from specdec.controllers.accepting import accepted_with, amended
 from specdec.controllers.announcements import steps
 from specdec.controllers.checkpoint import Checkpoint
 from specdec.controllers.engines import Known, Round
 from specdec.controllers.findings import findings
-from specdec.controllers.reporting import TIERS_SHOWN, report_of
+from specdec.controllers.reporting import TIERS_SHOWN, _switchback, report_of
 from specdec.controllers.standing import Standing
 from specdec.controllers.statuses import FIGURES_EVERY_SECONDS, Statuses
+from specdec.controllers.tick import restored
 from specdec.engine.errors import EngineUnreachable, Unauthorized
 from specdec.engine.scrape import ScrapeFailure, ScrapeReason
 from specdec.engine.speculation import Speculation
@@ -36,6 +37,9 @@ NOW = 1_767_225_600.0
 GAIN = tuning.Gain(5.4, 3.0, 7.0)
 TIERED = Schedule((Tier(1, 16, 7), Tier(17, 256, 3)))
 FIRST = amended(Checkpoint(), resource(), NOW)
+UNTUNED = tuning.Decision(
+    tuning.Kind.TRIAL, constant(7, 256), GAIN, tuning.Reason.SWITCHBACK, "to measure", NOW, trial_seconds=60.0
+)
 BETTER = tuning.Decision(tuning.Kind.LIVE, TIERED, GAIN, tuning.Reason.BETTER_SCHEDULE, "better", NOW)
 
 
@@ -263,3 +267,40 @@ def test_what_is_promised_of_a_k_that_loses_is_what_the_mode_allows(limits: tuni
     found = findings(standing(limits=limits), losing)[Condition.SPECULATION_BENEFICIAL]
     assert (found.truth, found.reason) == (Truth.FALSE, "SlowerThanUntuned")
     assert words in found.message
+
+
+def pairs(*gains: float) -> tuning.Pairs:
+    """What pairs of these log gains have shown against K = 7."""
+    made = tuning.Pairs(7, NOW, NOW, 0.5)
+    for gain in gains:
+        made = replace(made, seen=made.seen.added(gain))
+    return made
+
+
+def test_what_a_switchback_measured_is_in_the_status_and_beside_the_estimate() -> None:
+    measured = summary(gain_over_untuned=GAIN, pairs=pairs(*(0.05, 0.06, 0.055) * 3))
+    shown = _switchback(measured)
+    assert shown is not None
+    assert (shown.untuned_num_speculative_tokens, shown.pairs, shown.verdict) == (7, 9, "Confirmed")
+    assert (shown.gain_percent, shown.since) == (6, "2026-01-01T00:00:00Z")
+    found = findings(standing(), measured)[Condition.SPECULATION_BENEFICIAL]
+    assert "measured, tuned against K = 7: +5.7 %" in found.message
+
+
+def test_before_pairs_say_anything_no_gain_is_made_up() -> None:
+    shown = _switchback(summary(pairs=pairs(0.05)))
+    assert shown is not None
+    assert (shown.pairs, shown.verdict) == (1, "Open")
+    assert (shown.gain_percent, shown.lower_bound_percent, shown.upper_bound_percent) == (None, None, None)
+    assert _switchback(summary()) is None
+
+
+def test_while_the_untuned_k_is_held_against_it_the_schedule_counts_as_tuned() -> None:
+    tuner = restored(resource(), FIRST, NOW)
+    trial = tuning.acted(tuner, UNTUNED, NOW)
+    told = findings(standing(tuner=trial, answer=hold(tuning.Reason.SWITCHBACK)), summary())
+    assert (told[Condition.TUNED].truth, told[Condition.TUNED].reason) == (Truth.TRUE, "Switchback")
+    assert (told[Condition.TRIAL_IN_PROGRESS].truth, told[Condition.TRIAL_IN_PROGRESS].reason) == (
+        Truth.TRUE,
+        "Switchback",
+    )
