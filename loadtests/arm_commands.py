@@ -31,6 +31,7 @@ from loadtests.commands import (
 from loadtests.console import print_summary
 from loadtests.generator.job import Progress as Report
 from loadtests.keepsake import Keepsake
+from loadtests.live import LiveEngines
 from loadtests.peak import Peak, Search, Trial, carried
 from loadtests.plan import Plan, load_plan
 from loadtests.preflight import TargetError
@@ -39,9 +40,10 @@ from loadtests.resource import Resource
 from loadtests.run import Options
 from loadtests.summary import summarise
 from loadtests.sweep import KEEPSAKE, Cell, Sweep, run_sweep
-from loadtests.switching import ByResource, LiveEngines, PausedResource, Switch
+from loadtests.switching import ByResource, PausedResource, Switch
 from loadtests.trials import OnTrial, Trials, find_peaks
 from loadtests.verdict import parse_condition
+from specdec.engine.patience import Patience
 
 TOKEN_VARIABLE: Final = "SPECDEC_CONTROL_TOKEN"  # noqa: S105 - the name of a variable
 GO_ON: Final = "interrupted; what was in force before is in force again, and the same command goes on from here"
@@ -66,7 +68,7 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     try:
         with SweepProgress(sweep, console) as progress:
             options = _watched(options_of(arguments), arguments, target)
-            run_sweep(sweep, switch_of(arguments), options, on_cell=progress.cell, on_progress=progress)
+            run_sweep(sweep, switch_of(arguments, console), options, on_cell=progress.cell, on_progress=progress)
     except KeyboardInterrupt:
         console.print(GO_ON)
         return INTERRUPTED
@@ -85,7 +87,7 @@ def peak_command(arguments: argparse.Namespace) -> int:
     tell = partial(_print_trial, console)
     try:
         if arguments.arms:
-            found = _peak_of_arms(arguments, plan, settings, tell)
+            found = _peak_of_arms(arguments, plan, settings, tell, console)
         else:
             found = _peak_of_targets(arguments, plan, settings, tell)
     except KeyboardInterrupt:
@@ -105,10 +107,12 @@ def _peak_of_targets(arguments: argparse.Namespace, plan: Plan, settings: Search
     )
 
 
-def _peak_of_arms(arguments: argparse.Namespace, plan: Plan, settings: Search, tell: OnTrial) -> list[Peak]:
+def _peak_of_arms(
+    arguments: argparse.Namespace, plan: Plan, settings: Search, tell: OnTrial, console: Console
+) -> list[Peak]:
     arms, target = parse_arms(arguments.arms), _only_target(arguments)
     baseline = _baseline(arguments.baseline, arms)
-    with switch_of(arguments) as switch:
+    with switch_of(arguments, console) as switch:
         trials = [
             Trials(
                 plan,
@@ -124,15 +128,19 @@ def _peak_of_arms(arguments: argparse.Namespace, plan: Plan, settings: Search, t
         return find_peaks(plan, trials, baseline, tell)
 
 
-def switch_of(arguments: argparse.Namespace) -> Switch:
-    """From `--engine` and `--resource`; what was in force is kept in the folder. Raises ArmError without either."""
+def switch_of(arguments: argparse.Namespace, console: Console) -> Switch:
+    """From `--engine` and `--resource`; what was in force is kept in the folder. Raises ArmError without either.
+
+    console: told when an engine is waited for.
+    """
     if not arguments.engine and not arguments.resource:
         raise ArmError("say how to switch arms: --engine URL (live), --resource NAME (kubectl), or both")
     keepsake = Keepsake(arguments.out / KEEPSAKE)
     if not arguments.engine:
         return ByResource(_resource(arguments), keepsake=keepsake)
     api_key = os.environ.get(arguments.api_key_env) if arguments.api_key_env else None
-    engines = LiveEngines(tuple(arguments.engine), _control_token(arguments.control_token_file), api_key, keepsake)
+    token, patience = _control_token(arguments.control_token_file), Patience(partial(console.print, markup=False))
+    engines = LiveEngines(tuple(arguments.engine), token, api_key, keepsake, patience)
     return PausedResource(_resource(arguments), engines, keepsake) if arguments.resource else engines
 
 

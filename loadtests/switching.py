@@ -2,27 +2,23 @@
 
 | switch | arms | how |
 |---|---|---|
-| `LiveEngines` | K, schedules | PUT at the live endpoint of each engine (docs/engine-contract.md) |
+| `live.LiveEngines` | K, schedules | PUT at the live endpoint of each engine (docs/engine-contract.md) |
 | `ByResource` | K >= 1, Auto | kubectl patch of `spec.tuning`: min = max = K, or the bounds as they were |
 | `PausedResource` | all | `spec.paused` while K and schedules are put live, not paused for Auto |
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from loadtests.arms import AUTO, Arm, ArmError
 from loadtests.keepsake import Keepsake
+from loadtests.live import LiveEngines
 from loadtests.resource import Resource
-from specdec.api.schedule import Schedule, Tier
-from specdec.engine.errors import EngineError
-from specdec.engine.live import LiveClient
-from specdec.engine.speculation import Speculation
-from specdec.engine.target import Target as Engine
+from specdec.api.schedule import Schedule
 
 FOLLOW_SECONDS: Final = 180.0
 _LOOK_SECONDS: Final = 1.0
@@ -40,103 +36,6 @@ class Switch(Protocol):
 
     def confirm(self, arm: Arm) -> None:
         """Raises ArmError when the arm is no longer in force: what was measured meanwhile was something else."""
-
-
-class LiveEngines:
-    """Every engine gets the arm's schedule; at the end each gets back the one that it had.
-
-    before: those, by URL of the engine; empty until entered.
-    """
-
-    def __init__(
-        self,
-        urls: tuple[str, ...],
-        control_token: str | None,
-        api_key: str | None = None,
-        keepsake: Keepsake | None = None,
-    ) -> None:
-        self._engines = [Engine(url, "", url.rstrip("/"), control_token, api_key) for url in urls]
-        self._keepsake = keepsake or Keepsake()
-        self.before: dict[str, Schedule] = {}
-        self._put_last: dict[str, Schedule] = {}
-
-    def __enter__(self) -> Self:
-        now = self.schedules()
-        self.before = {
-            url: _schedule(self._keepsake.take(url, lambda schedule=schedule: _entries(schedule)))  # type: ignore[misc]
-            for url, schedule in now.items()
-        }
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.put_each(self.before)
-        for url in self.before:
-            self._keepsake.drop(url)
-
-    def apply(self, arm: Arm) -> None:
-        self._put_last = asyncio.run(self._each(lambda client, engine: _put(client, engine, arm.schedule)))
-
-    def confirm(self, arm: Arm) -> None:
-        now = self.schedules()
-        if changed := [url for url, schedule in self._put_last.items() if now[url] != schedule]:
-            raise ArmError(
-                f"{', '.join(changed)} no longer has the schedule of {arm.name}: it restarted, or somebody else tunes "
-                "it. Under the operator add --resource NAME, so that it is paused meanwhile; then run the same command"
-            )
-
-    def schedules(self) -> dict[str, Schedule]:
-        """What is in force, by URL of the engine. Raises ArmError."""
-        return asyncio.run(self._each(_in_force))
-
-    def put_each(self, wanted: Mapping[str, Schedule]) -> None:
-        """A schedule of its own for each engine; those that are not named keep theirs. Raises ArmError."""
-
-        async def put(client: LiveClient, engine: Engine) -> Schedule | None:
-            schedule = wanted.get(engine.url)
-            return None if schedule is None else await _put(client, engine, lambda _: schedule)
-
-        asyncio.run(self._each(put))
-
-    async def _each(self, act: Callable[[LiveClient, Engine], Awaitable[Any]]) -> dict[str, Any]:
-        """Every engine is attempted, whatever becomes of the others: none of them may miss its put-back."""
-        async with LiveClient() as client:
-            found = await asyncio.gather(*(act(client, engine) for engine in self._engines), return_exceptions=True)
-        _raise_failures(found)
-        return dict(zip((engine.url for engine in self._engines), found, strict=True))
-
-
-def _raise_failures(found: Sequence[Any]) -> None:
-    failures = [outcome for outcome in found if isinstance(outcome, BaseException)]
-    for failure in failures:
-        if not isinstance(failure, EngineError):
-            raise failure
-    if failures:
-        raise ArmError(f"cannot switch an engine live: {'; '.join(map(str, failures))}") from failures[0]
-
-
-async def _in_force(client: LiveClient, engine: Engine) -> Schedule:
-    return _shown(await client.get(engine))
-
-
-def _shown(known: Speculation) -> Schedule:
-    return known.schedule.schedule(known.limits.max_batch)
-
-
-async def _put(client: LiveClient, engine: Engine, schedule: Callable[[int], Schedule]) -> Schedule:
-    known = await client.get(engine)
-    revision, size = known.schedule.revision, known.limits.max_batch
-    done = await client.put(engine, schedule(size), revision=revision + 1, if_revision=revision)
-    return done.schedule(size)
-
-
-def _entries(schedule: Schedule) -> list[list[int]]:
-    return [[t.from_batch, t.to_batch, t.num_speculative_tokens] for t in schedule.tiers]
-
-
-def _schedule(entries: list[list[int]]) -> Schedule:
-    return Schedule(tuple(Tier(*entry) for entry in entries))
 
 
 class ByResource:

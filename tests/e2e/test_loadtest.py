@@ -13,6 +13,7 @@ import pytest
 
 from loadtests.arms import parse_arms
 from loadtests.generator.job import Progress
+from loadtests.live import LiveEngines
 from loadtests.plan import Plan, parse_plan
 from loadtests.records import Event, Sample, Target, read_rows
 from loadtests.report import build_report
@@ -20,7 +21,7 @@ from loadtests.resource import Resource
 from loadtests.run import Options, run
 from loadtests.summary import TargetSummary, summarise
 from loadtests.sweep import Sweep, run_sweep
-from loadtests.switching import ByResource, LiveEngines, PausedResource, Switch
+from loadtests.switching import ByResource, PausedResource, Switch
 from specdec.api import names
 from tests.e2e.conftest import install
 from tests.e2e.looks import wait_ready

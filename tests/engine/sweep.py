@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtests.arms import parse_arms
+from loadtests.live import LiveEngines
 from loadtests.plan import parse_plan
 from loadtests.records import Target
 from loadtests.report import build_report
 from loadtests.run import Options
 from loadtests.sweep import Cell, Sweep, run_sweep
-from loadtests.switching import LiveEngines
 from tests.engine import environment
 from tests.engine.servers import CONTROL_TOKEN, HIGH_ACCEPTANCE, ServerSpec, Zygote, dflash
 

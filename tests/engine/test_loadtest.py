@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from loadtests.arms import parse_arms
+from loadtests.live import LiveEngines
 from loadtests.plan import parse_plan
 from loadtests.records import CounterWindow, Target, read_requests, read_rows
 from loadtests.run import Options
 from loadtests.sampling import DRAIN, WARMUP
 from loadtests.summary import summarise
 from loadtests.sweep import Sweep, run_sweep
-from loadtests.switching import LiveEngines
 from tests.engine.servers import CONTROL_TOKEN, HIGH_ACCEPTANCE, Server
 
 STANDARD_ERRORS = 4.5

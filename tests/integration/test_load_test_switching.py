@@ -9,9 +9,10 @@ from typing import Any, Final
 import pytest
 
 from loadtests.arms import Arm, parse_arms
+from loadtests.live import LiveEngines
 from loadtests.records import Event, RunInfo, Sample, Target, read_rows
 from loadtests.resource import Resource
-from loadtests.switching import ByResource, LiveEngines, PausedResource
+from loadtests.switching import ByResource, PausedResource
 from loadtests.watching import Watching
 from tests.cluster import tools
 from tests.integration.conftest import World

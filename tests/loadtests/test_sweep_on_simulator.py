@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from loadtests.arms import parse_arms
+from loadtests.live import LiveEngines
 from loadtests.peak import read_peaks
 from loadtests.plan import load_plan
 from loadtests.records import Target
 from loadtests.run import Options
 from loadtests.summary import summarise
 from loadtests.sweep import Cell, Sweep, run_sweep
-from loadtests.switching import LiveEngines
 from tests.loadtests import browser
 from tests.loadtests.command import loadtest
 from tests.loadtests.plans import write_plan

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import switching
 from loadtests.arms import Arm, ArmError, parse_arms
 from loadtests.keepsake import Keepsake
 from loadtests.resource import Resource, ResourceError
-from loadtests.switching import ByResource, LiveEngines
+from loadtests.switching import ByResource
 from specdec.api.schedule import Tier
-from tests.unit.loadtests.engines import Engines
 
 KUBECTL = """#!/usr/bin/env python3
 import json, sys, pathlib
@@ -97,18 +95,6 @@ def test_a_sweep_that_was_killed_puts_back_what_was_there_before_it(tmp_path: Pa
     after = json.loads((tmp_path / "resource.json").read_text())
     assert after["spec"]["tuning"] == {"mode": "Recommend", "min": 2, "max": 6}
     assert not (tmp_path / "before.json").exists()
-
-
-def test_engines_that_are_gone_keep_no_other_from_its_own_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = Engines("http://a", "http://b", "http://c")
-    monkeypatch.setattr(switching, "LiveClient", lambda: engines)
-    switch = LiveEngines(tuple(engines.ks), None).__enter__()
-    switch.apply(Arm("K3", k=3))
-    engines.gone = {"http://a", "http://c"}
-    with pytest.raises(ArmError) as raised:
-        switch.__exit__(None, None, None)
-    assert engines.ks == {"http://a": 3, "http://b": 7, "http://c": 3}
-    assert all(url in str(raised.value) for url in engines.gone)
 
 
 def test_an_arm_that_did_not_last_is_named(tmp_path: Path, resource: Resource) -> None:

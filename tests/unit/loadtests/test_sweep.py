@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import switching
+from loadtests import live
 from loadtests.arms import Arm, parse_arms
 from loadtests.keepsake import Keepsake
+from loadtests.live import LiveEngines
 from loadtests.records import RunFolderError, Target, claim, read_requests, write_json
 from loadtests.run import Options
 from loadtests.summary import summarise
 from loadtests.sweep import DONE, KEEPSAKE, STATE, Sweep, merge, run_sweep
-from loadtests.switching import LiveEngines
 from tests.unit.loadtests.builders import plan, record, run_folder
 from tests.unit.loadtests.engines import Engines
 
@@ -54,7 +54,7 @@ def test_a_sweep_that_was_killed_after_its_last_cell_still_puts_back(
         return LiveEngines(tuple(engines.ks), None, keepsake=Keepsake(tmp_path / KEEPSAKE))
 
     made, engines = sweep(tmp_path), Engines("http://a")
-    monkeypatch.setattr(switching, "LiveClient", lambda: engines)
+    monkeypatch.setattr(live, "LiveClient", lambda: engines)
     write_json(tmp_path / STATE, made.state())
     fill(made)
     switch().__enter__().apply(Arm("K3", k=3))
