@@ -14,7 +14,7 @@ from specdec.api.schedule import Schedule, Tier
 from specdec.engine.errors import EngineError
 from specdec.engine.live import LiveClient
 from specdec.engine.patience import Patience
-from specdec.engine.speculation import Speculation
+from specdec.engine.speculation import ScheduleInForce, Speculation
 from specdec.engine.target import Target as Engine
 
 GO_ON: Final = "Mend that, and the same command goes on from here"
@@ -41,7 +41,7 @@ class LiveEngines:
         self._keepsake = keepsake or Keepsake()
         self._patience = patience
         self.before: dict[str, Schedule] = {}
-        self._put_last: dict[str, Schedule] = {}
+        self._put_last: dict[str, ScheduleInForce] = {}
 
     def __enter__(self) -> Self:
         now = self.schedules()
@@ -67,8 +67,9 @@ class LiveEngines:
         self._put_last = self._each(lambda client, engine: _put(client, engine, arm.schedule))
 
     def confirm(self, arm: Arm) -> None:
-        now = self.schedules()
-        if changed := [url for url, put in self._put_last.items() if now[url] != put]:
+        """By revision: an engine that restarted may have come back with the arm's very schedule."""
+        now = self._each(_known)
+        if changed := [url for url, put in self._put_last.items() if now[url].schedule.revision != put.revision]:
             raise ArmError(
                 f"{', '.join(changed)} no longer has the schedule of {arm.name}: it restarted, or somebody else tunes "
                 "it. Under the operator add --resource NAME, so that it is paused meanwhile; then run the same command"
@@ -114,12 +115,11 @@ async def _known(client: LiveClient, engine: Engine) -> Speculation:
     return await client.get(engine)
 
 
-async def _put(client: LiveClient, engine: Engine, schedule: Callable[[int], Schedule]) -> Schedule:
+async def _put(client: LiveClient, engine: Engine, schedule: Callable[[int], Schedule]) -> ScheduleInForce:
     """Safe to repeat as a whole: it asks anew which revision is in force, also after a PUT whose answer was lost."""
     known = await client.get(engine)
     revision, size = known.schedule.revision, known.limits.max_batch
-    done = await client.put(engine, schedule(size), revision=revision + 1, if_revision=revision)
-    return done.schedule(size)
+    return await client.put(engine, schedule(size), revision=revision + 1, if_revision=revision)
 
 
 def _entries(schedule: Schedule) -> list[list[int]]:

@@ -78,3 +78,12 @@ def test_a_put_back_that_fails_hides_nothing_of_what_went_wrong_before(engines: 
     engines.gone = {"http://a"}
     with pytest.raises(ArmError, match=r"first trouble(?s:.)*http://a: no connection"):
         switch.__exit__(ArmError, trouble, None)
+
+
+def test_an_engine_that_restarted_into_the_arms_own_schedule_is_noticed(engines: Engines) -> None:
+    switch = entered(engines)
+    switch.apply(Arm("K7", k=7))
+    switch.confirm(Arm("K7", k=7))
+    engines.revisions["http://b"] = 0
+    with pytest.raises(ArmError, match="http://b no longer has the schedule of K7: it restarted"):
+        switch.confirm(Arm("K7", k=7))
