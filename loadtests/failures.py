@@ -50,6 +50,9 @@ REMEDY: Final[dict[Kind, str]] = {
 }
 
 
+GO_ON: Final = "Mend that, and the same command goes on from here"
+
+
 class RequestError(Exception):
     """A request that failed for a known kind of reason; status: HTTP status where there was one."""
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from loadtests.arms import Arm, ArmError
+from loadtests.failures import GO_ON
 from loadtests.keepsake import Keepsake
 from specdec.api.schedule import Schedule, Tier
 from specdec.engine.errors import EngineError
@@ -17,7 +18,6 @@ from specdec.engine.patience import Patience
 from specdec.engine.speculation import ScheduleInForce, Speculation
 from specdec.engine.target import Target as Engine
 
-GO_ON: Final = "Mend that, and the same command goes on from here"
 TOLD: Final = Patience(functools.partial(print, flush=True))
 
 Found = TypeVar("Found")

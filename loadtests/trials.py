@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from loadtests.broken import not_by_load
+from loadtests.failures import GO_ON
 from loadtests.generator.job import Progress
 from loadtests.peak import RESULT, Peak, Search, Trial, peaks_dict, search, trial_of
 from loadtests.plan import Load, Plan, PlanError
-from loadtests.records import Target, claim, read_json, write_json
+from loadtests.preflight import TargetError
+from loadtests.records import Target, claim, read_json, read_requests, write_json
 from loadtests.run import EnoughSeen, Options, run
 from loadtests.sequence import open_loop
 from loadtests.stats import Estimate
@@ -83,7 +86,10 @@ class Trials:
         return self.target.name
 
     def attempt(self, rate: float) -> Trial:
-        """One trial at `rate` requests per second; one that was run before is read, not run again."""
+        """One trial at `rate` requests per second; one that was run before is read, not run again.
+
+        Raises TargetError for one that something broken made fail: kept, it would pass for the server's limit.
+        """
         folder = self.folder / "trials" / f"{self.name}-{rate:.3f}"
         if (folder / TRIAL).exists():
             return trial_of(read_json(folder / TRIAL))
@@ -95,12 +101,16 @@ class Trials:
     def _run(self, rate: float, folder: Path) -> Trial:
         plan = trial_plan(self.plan, rate, self.settings.trial_seconds)
         counted = sum(1 for request in open_loop(plan) if (request.at_seconds or 0.0) >= plan.warmup_seconds)
-        watch = TrialWatch(math.floor((1 - self.settings.share) * counted + 1e-9))
+        may_miss = math.floor((1 - self.settings.share) * counted + 1e-9)
+        watch = TrialWatch(may_miss)
         self.put_in_force()
         info = run(plan, [self.target], folder, replace(self.options, baseline=None), on_progress=watch)
         if info.interrupted and not watch.stopped:
             raise KeyboardInterrupt
         self.confirm()
+        if wrong := not_by_load(read_requests(folder, self.name), may_miss):
+            below = "If this rate is what breaks it, search below it: --high, and another --out"
+            raise TargetError(f"{self.name} at {rate:.2f} req/s: {wrong}\n       {GO_ON}. {below}")
         share = summarise(folder).targets[self.name].overall.good_share or Estimate(0.0)
         passed = not watch.stopped and share.value >= self.settings.share
         return Trial(rate, share, passed, watch.stopped, watch.late_share)

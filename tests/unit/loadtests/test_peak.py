@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from loadtests.generator.job import Progress
 from loadtests.peak import Peak, Search, Trial, carried, read_peaks, search
 from loadtests.plan import PlanError
-from loadtests.records import RunFolderError, Target
+from loadtests.preflight import TargetError
+from loadtests.records import RequestRecord, RunFolderError, RunInfo, Target, read_run
 from loadtests.run import EnoughSeen, Options
 from loadtests.stats import Estimate
 from loadtests.trials import Trials, TrialWatch, find_peaks, trial_plan
-from tests.unit.loadtests.builders import plan
+from tests.unit.loadtests.builders import plan, record, run_folder
 
 
 def find(limit: float, settings: Search) -> tuple[float | None, float | None, int]:
@@ -135,6 +136,56 @@ def test_arms_take_turns_and_a_search_that_was_cut_off_runs_no_trial_twice(tmp_p
     assert read_peaks(tmp_path)[1] == peaks
     with pytest.raises(RunFolderError, match="another search"):
         find_peaks(wanted, [known(tmp_path, "K0", 5, log, 0.9), arms[1]], None, lambda *_: None)
+
+
+def failing(kinds: Sequence[str], good: int) -> list[RequestRecord]:
+    rows = [record(float(t)) for t in range(good)]
+    return rows + [record(good + t, failure=kind) for t, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        pytest.param(failing(["closedMidStream"] * 4 + ["connectionRefused"], 20), "4 x closedMidStream", id="it died"),
+        pytest.param(failing(["serverError"] * 9, 0), "9 x serverError", id="it answers 500 to all"),
+        pytest.param(failing(["badRequest"] * 9, 30), "9 x badRequest", id="it takes no such prompts"),
+    ],
+)
+def test_a_server_that_breaks_is_not_taken_for_one_at_its_limit(
+    rows: list[RequestRecord], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TargetError, match=rf"a at 1.00 req/s: (?s:.)*{said}(?s:.)*the same command goes on"):
+        tried(rows, tmp_path, monkeypatch)
+    assert not list(tmp_path.glob("trials/*/trial.json"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(failing(["tooManyRequests"] * 9, 20), id="too many requests"),
+        pytest.param(failing(["serverError"] * 9, 20), id="some errors"),
+        pytest.param(failing(["unfinished"] * 9, 0), id="nothing in time"),
+    ],
+)
+def test_a_server_at_its_limit_fails_the_trial(
+    rows: list[RequestRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not tried(rows, tmp_path, monkeypatch).passed
+
+
+def test_a_request_that_is_lost_now_and_then_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tried(failing(["closedMidStream"], 59), tmp_path, monkeypatch).passed
+
+
+def tried(rows: list[RequestRecord], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    """A trial of 60 s at one request per second, as if these had been its requests."""
+
+    def run(_: object, targets: list[Target], folder: Path, *__: object, **___: object) -> RunInfo:
+        return read_run(run_folder(folder, {targets[0].name: rows}))
+
+    monkeypatch.setattr("loadtests.trials.run", run)
+    wanted = plan({"load": {"rate": 1, "variation": 0}}, objectives={"tpotMs": 100})
+    return Trials(wanted, Target("a", "http://a"), folder, Options(), Search()).attempt(1.0)
 
 
 def test_a_search_needs_objectives(tmp_path: Path) -> None:
