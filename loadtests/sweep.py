@@ -14,7 +14,10 @@ from random import Random
 from typing import Any, Final, TypeAlias
 
 from loadtests.arms import Arm
+from loadtests.broken import nothing_succeeded
+from loadtests.failures import GO_ON
 from loadtests.plan import Plan
+from loadtests.preflight import TargetError
 from loadtests.records import (
     CounterWindow,
     Event,
@@ -105,7 +108,7 @@ def run_sweep(
     """Run what is missing, put back what was in force before and merge all into one run folder, its targets the arms.
 
     on_cell: called before each cell with the number of cells left, this one included.
-    Raises RunFolderError when the folder holds another sweep.
+    Raises RunFolderError when the folder holds another sweep, TargetError when every request of a cell failed.
     """
     claim(sweep.folder / STATE, sweep.state(), f"cells/*/{DONE}")
     left = sweep.missing()
@@ -130,6 +133,8 @@ def _run_cell(sweep: Sweep, cell: Cell, switch: Switch, options: Options, on_pro
     info = run(plan, [target], folder, told, on_progress=on_progress)
     if not info.interrupted:
         switch.confirm(cell.arm)
+        if wrong := nothing_succeeded(read_requests(folder, cell.arm.name)):
+            raise TargetError(f"block {cell.block + 1}, {cell.arm.name}: {wrong}\n       {GO_ON}")
         write_json(folder / DONE, {"arm": cell.arm.name, "block": cell.block})
     return info
 

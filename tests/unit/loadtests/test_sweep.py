@@ -9,7 +9,8 @@ from loadtests import live
 from loadtests.arms import Arm, parse_arms
 from loadtests.keepsake import Keepsake
 from loadtests.live import LiveEngines
-from loadtests.records import RunFolderError, Target, claim, read_requests, write_json
+from loadtests.preflight import TargetError
+from loadtests.records import RunFolderError, RunInfo, Target, claim, read_requests, read_run, write_json
 from loadtests.run import Options
 from loadtests.summary import summarise
 from loadtests.sweep import DONE, KEEPSAKE, STATE, Sweep, merge, run_sweep
@@ -75,6 +76,24 @@ def test_blocks_of_all_arms_share_a_time_axis_so_drift_cancels(tmp_path: Path) -
     assert gain is not None
     assert gain.value == pytest.approx(15)
     assert gain.low == pytest.approx(15)  # although single blocks differ by a factor of six
+
+
+def test_a_cell_in_which_every_request_failed_ends_the_sweep_and_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: object, targets: list[Target], folder: Path, *__: object, **___: object) -> RunInfo:
+        rows = [record(t, failure="serverError", detail="HTTP 500: engine dead") for t in range(5)]
+        return read_run(run_folder(folder, {targets[0].name: rows}))
+
+    monkeypatch.setattr("loadtests.sweep.run", run)
+    made = sweep(tmp_path)
+    first = next(made.cells())
+    with pytest.raises(
+        TargetError, match=rf"block 1, {first.arm.name}: every request failed:\n +5 x serverError"
+    ) as raised:
+        run_sweep(made, LiveEngines((), None), Options())
+    assert "engine dead" in str(raised.value)
+    assert len(made.missing()) == 18
 
 
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:
