@@ -18,6 +18,7 @@ from specdec.tuning import (
     State,
     acted,
     estimated_prior,
+    kept_up,
     new_state,
     observe,
     recommend,
@@ -106,6 +107,7 @@ class Fleet:
     state: State
     limits: Limits
     now: float = START
+    lot: float = 0.5
     answers: list[Decision | Hold] = field(default_factory=list)
 
     def run(
@@ -124,11 +126,11 @@ class Fleet:
             for pod in self.pods:
                 pod.serve(self.state.in_force, batch, every)
             samples = spoil([pod.sample(self.now, exact=exact) for pod in self.pods])
-            self.state = observe(self.state, samples, self.now)
-            answer = recommend(self.state, self.limits, self.now, 0.5)
+            self.state = observe(kept_up(self.state, self.limits, self.now, self.lot), samples, self.now)
+            answer = recommend(self.state, self.limits, self.now, self.lot)
             self.answers.append(answer)
             if act and isinstance(answer, Decision):
-                self.state = acted(self.state, answer, self.now)
+                self.state = acted(self.state, answer, self.now, self.lot)
         return self.answers[-1]
 
     @property

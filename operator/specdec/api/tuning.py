@@ -177,10 +177,11 @@ class Tuning(Model):
     disruption: Disruption = Disruption()
     """What tuning may cost in restarts."""
     on_broken_drafter: BrokenDrafter = BrokenDrafter.DISABLE
-    """Disable switches speculation off where the engine can, Hold stays at the smallest K. Both raise an alarm."""
+    """Disable switches speculation off where the engine can, Hold stays at the smallest K. Both raise an alarm.
+    Disable also switches it off while every K loses at the load of the moment, by exact counters."""
     switchback: Switchback | None = None
-    """Proves what tuning gains: now and then the untuned K comes back for a while and is held against the tuned
-    schedule right after it, on the same pods at equal batch. Where that shows that tuning loses, the untuned K stays
+    """Proves what tuning gains: now and then the untuned K comes back for a while and is held against the times
+    before and after it, on the same pods at equal batch. Where that shows that tuning loses, the untuned K stays
     for a day. Only with live switching; left out, nothing is tested. `switchback: {}` takes the default share."""
 
     rules = (

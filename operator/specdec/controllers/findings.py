@@ -19,7 +19,14 @@ from specdec.tuning import Reason
 
 # Holds that say: nothing better is known for now.
 AT_REST: Final = frozenset(
-    {Reason.GAIN_TOO_SMALL, Reason.GAIN_UNCERTAIN, Reason.COOLDOWN, Reason.TRIAL_RUNNING, Reason.SWITCHBACK}
+    {
+        Reason.GAIN_TOO_SMALL,
+        Reason.GAIN_UNCERTAIN,
+        Reason.COOLDOWN,
+        Reason.TRIAL_RUNNING,
+        Reason.SWITCHBACK,
+        Reason.NO_K_PAYS,
+    }
 )
 SCRAPED: Final = "Scraped"
 PARTLY_SCRAPED: Final = "PartlyScraped"

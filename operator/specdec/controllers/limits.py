@@ -16,6 +16,8 @@ from specdec.desired import grace_period_seconds
 
 # A page is stale after this many missed scrapes.
 MISSED_SCRAPES: Final = 4
+# Of the times that a switchback compares, so that most of each lies between two scrapes.
+SCRAPES_A_SIDE: Final = 4
 # Of a start-up schedule: more than this lose less than they take to read.
 MOST_TIERS: Final = 6
 # An estimate from public reports of these weights on H200 nodes. No restart is timed here: a pod tells when it was
@@ -41,6 +43,7 @@ def limits_of(
     bounds = [engine.speculation.limits for engine in known.values() if engine.speculation]
     graphs = [bound.graph_capture_tokens for bound in bounds if bound.graph_capture_tokens is not None]
     batched = [bound.max_num_batched_tokens for bound in bounds if bound.max_num_batched_tokens is not None]
+    side = max(parse_seconds(spec.tuning.window), SCRAPES_A_SIDE * spec.monitoring.scrape_interval_seconds)
     return tuning.Limits(
         min_k=spec.tuning.min,
         max_k=spec.max_k,
@@ -67,7 +70,7 @@ def limits_of(
         serving=pods,
         trial_possible=spec.replicas > 1,
         switchback_share=spec.tuning.switchback.share_percent / 100.0 if spec.tuning.switchback else 0.0,
-        switchback_seconds=parse_seconds(spec.tuning.window),
+        switchback_seconds=side,
         trial_start_seconds=float(spec.engine.startup_timeout_seconds + grace_period_seconds(spec.engine)),
     )
 

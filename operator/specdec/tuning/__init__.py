@@ -31,6 +31,7 @@ from specdec.tuning.recommending import acted, first_schedule, recommend
 from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
 from specdec.tuning.switchback import in_words as pairs_in_words
+from specdec.tuning.switchback import kept_up
 from specdec.tuning.telling import Candidate, Explanation
 from specdec.tuning.trials import in_words as canary_in_words
 from specdec.tuning.verdicts import promises
@@ -73,6 +74,7 @@ __all__ = [
     "first_schedule",
     "in_line",
     "inherited",
+    "kept_up",
     "load",
     "new_state",
     "observe",

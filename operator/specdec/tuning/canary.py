@@ -77,9 +77,9 @@ def observed(canary: Canary, samples: Iterable[Sample], now: float, window_secon
         tried |= {sample.pod} if sample.on_trial else set()
     done: dict[bool, Work] = {True: {}, False: {}}
     for pod, counters in after.items():
-        done[pod in tried] = work.added(done[pod in tried], work.between(canary.pods.get(pod), counters))
+        done[pod in tried] = work.added((done[pod in tried], work.between(canary.pods.get(pod), counters)))
     window = canary.window or Window(now)
-    window = Window(window.began, work.added(window.tried, done[True]), work.added(window.peers, done[False]))
+    window = Window(window.began, work.added((window.tried, done[True])), work.added((window.peers, done[False])))
     pods = {pod: counters for pod, counters in canary.pods.items() if now - counters.at < FORGOTTEN_SECONDS}
     canary = replace(_met(canary, after, tried), window=window, pods={**pods, **after})
     if not window.tried or now - window.began > MOST_WINDOWS * window_seconds:

@@ -288,6 +288,7 @@ def _read_trial(document: Mapping[str, Any], most: int) -> Trial:
 def _pairs(pairs: Pairs) -> dict[str, Any]:
     return {
         "untunedK": pairs.untuned_k,
+        "seconds": pairs.seconds,
         "began": pairs.began,
         "lastAt": pairs.last_at,
         "lot": _number(pairs.lot),
@@ -303,6 +304,7 @@ def _read_pairs(document: Mapping[str, Any] | None, most: int) -> Pairs | None:
     count, mean, squares = document["seen"]
     return Pairs(
         untuned_k=_k(document["untunedK"], most),
+        seconds=_finite(document["seconds"]),
         began=_finite(document["began"]),
         last_at=_finite(document["lastAt"]),
         lot=_finite(document["lot"]),

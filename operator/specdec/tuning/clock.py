@@ -24,6 +24,7 @@ def followed(state: State, now: float) -> State:
         state,
         pods={},
         broken_since=_moved(state.broken_since, by),
+        losing_since=_moved(state.losing_since, by),
         first_at=_moved(state.first_at, by),
         last_at=now,
         fitted_at=state.fitted_at + by,
@@ -54,7 +55,7 @@ def _canary(canary: Canary, by: float) -> Canary:
 def _pairs(pairs: Pairs, by: float) -> Pairs:
     """The one under way is given up, since how long its intervals were is not known."""
     moved = replace(pairs, began=pairs.began + by, last_at=pairs.last_at + by, refuted_at=pairs.refuted_at + by)
-    return replace(moved, under_way=None)
+    return replace(moved, under_way=None, lately=(), pods={})
 
 
 def _moved(at: float | None, by: float) -> float | None:

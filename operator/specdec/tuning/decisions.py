@@ -31,6 +31,7 @@ class Reason(StrEnum):
     BETTER_SCHEDULE = "BetterSchedule"
     BETTER_START_VALUE = "BetterStartValue"
     BROKEN_DRAFTER = "BrokenDrafter"
+    NO_K_PAYS = "NoKPays"
     DRAFTER_RETRY = "DrafterRetry"
     GRAPH_LIMIT = "GraphLimit"
     LEARNING = "Learning"

@@ -1,7 +1,8 @@
-"""A drafter that does not fit: off, and on again once that is seen to pay.
+"""A drafter that does not fit, or costs more than it brings: off, and on again once that is seen to pay.
 
 A poor first token alone does not tell: survivors may be accepted well, and a draft may cost next to nothing. So
 drafting goes on where it is known to pay, and ends in doubt, because only then is the cost of no drafts measured.
+A good one does not tell either: under load even the best K may lose, where a draft pass is dear.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 
 from specdec.api.schedule import constant
 from specdec.tuning import candidates, gains, restarts
-from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
+from specdec.tuning.candidates import Ints, Outlook
+from specdec.tuning.decisions import NO_GAIN, TWO_SIDED_90, Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, OnBrokenDrafter, Switching
 from specdec.tuning.state import State
 
@@ -21,14 +23,17 @@ RETRY_AFTER_SECONDS: Final = 3_600.0
 MEASURED_SECONDS: Final = 120.0  # without drafts, after which their absence has a price
 STAYS_ON: Final = 0.84  # standard deviations above zero that the gain of drafting must lie: 80 % sure
 COMES_BACK: Final = 1.28  # 90 %
+LEAST_LOSS: Final = 0.03  # log units of time per token by which even the best K must lose
+LOSES_FOR_SECONDS: Final = 120.0
 
 
 def recommend(state: State, limits: Limits, now: float) -> Decision | Hold | None:
-    """Off after a minute of poor first tokens unless drafting pays; None where the drafter is no matter."""
+    """Off after a minute of poor first tokens unless drafting pays, or two in which no K did; None where the drafter is
+    no matter."""
     if state.off:
         return _while_off(state, limits, now)
     if state.broken_since is None or now - state.broken_since < BROKEN_FOR_SECONDS or _pays(state, limits, STAYS_ON):
-        return None
+        return _no_k_pays(state, limits, now)
     size = state.grid.batches.size
     trials, accepted = state.position1
     found = f"the drafter's first token is accepted in {100 * accepted / trials:.0f} % of drafts; it does not fit"
@@ -43,24 +48,75 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold | Non
     return Hold(Reason.BROKEN_DRAFTER, found, state.broken_since)
 
 
+def loses(state: State) -> bool:
+    """Whether even the best K is slower than none at the batch sizes in use. Without exact counters nothing is seen of
+    steps without drafts, so nothing would tell when drafting pays again: then it is taken to pay."""
+    if not state.exact or state.off:
+        return False
+    mean, sd = _gain_of_none(state, Limits(max_k=state.start_k))
+    return mean > max(LEAST_LOSS, STAYS_ON * sd)
+
+
+def _no_k_pays(state: State, limits: Limits, now: float) -> Decision | None:
+    if state.losing_since is None or now - state.losing_since < LOSES_FOR_SECONDS:
+        return None
+    if limits.switching is not Switching.LIVE or limits.on_broken_drafter is not OnBrokenDrafter.DISABLE:
+        return None
+    mean, sd = _gain_of_none(state, limits)
+    if mean <= max(LEAST_LOSS, STAYS_ON * sd):
+        return None
+    message = f"every K loses at this load: {100 * np.expm1(mean):.0f} % more tokens per second expected without drafts"
+    none = constant(0, state.grid.batches.size)
+    gain = Gain(*(100.0 * float(np.expm1(mean + z * sd)) for z in (0.0, -TWO_SIDED_90, TWO_SIDED_90)))
+    return Decision(Kind.DISABLE, none, gain, Reason.NO_K_PAYS, message, now)
+
+
 def _while_off(state: State, limits: Limits, now: float) -> Decision | Hold:
     """On again when drafting is seen to pay, else a short try after an hour, then rarer and rarer."""
+    size = state.grid.batches.size
     wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
     # Where a lost checkpoint leaves untold since when, the first page that was seen says it.
     since = next((at for at in (state.disabled_at, state.first_at) if at is not None), now)
-    missed = now - since >= MEASURED_SECONDS and _pays(state, limits, COMES_BACK)
+    why = _why_off(state)
+    missed = now - since >= MEASURED_SECONDS and (
+        _pays(state, limits, COMES_BACK) or (why is Reason.NO_K_PAYS and _likely_pays(state, limits))
+    )
     if now - since < wait and not missed:
-        return Hold(Reason.BROKEN_DRAFTER, f"speculation is off; next try in {since + wait - now:.0f} s", since)
+        return Hold(why, f"speculation is off; next try in {since + wait - now:.0f} s", since)
     if limits.switching is not Switching.LIVE:
         return Hold(Reason.SWITCHING_UNAVAILABLE, "speculation is off and no engine can switch it on live", since)
-    again = constant(max(limits.min_k, 1), state.grid.batches.size)
-    message = "steps without drafts show that drafting pays" if missed else "see whether the drafter fits now"
+    again = (
+        candidates.as_schedule(_best(candidates.outlook(state), state, limits))
+        if missed
+        else constant(max(limits.min_k, 1), size)
+    )
+    message = "drafting pays, by what steps without drafts take" if missed else "see whether drafting pays by now"
     return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, message, now)
 
 
 def _pays(state: State, limits: Limits, sure: float) -> bool:
     """Whether the best K is better than none by `sure` standard deviations, at the batch sizes in use."""
+    mean, sd = _gain_of_none(state, limits)
+    return -mean > sure * sd
+
+
+def _likely_pays(state: State, limits: Limits) -> bool:
+    """Enough for a drafter that fits, and was switched off at another load: a try costs little, and tells."""
+    return -_gain_of_none(state, limits)[0] > LEAST_LOSS
+
+
+def _gain_of_none(state: State, limits: Limits) -> tuple[float, float]:
+    """What no drafts gain over the best K at the batch sizes in use, and the doubt of that, log units."""
     seen = candidates.outlook(state)
-    best = candidates.best_table(seen, candidates.allowed(limits, state.start_k, state.grid))
-    mean, sd = gains.assurance(seen, np.zeros_like(best), best, state.load)
-    return mean > sure * sd
+    best = _best(seen, state, limits)
+    return gains.assurance(seen, best, np.zeros_like(best), state.load)
+
+
+def _best(seen: Outlook, state: State, limits: Limits) -> Ints:
+    return candidates.best_table(seen, candidates.allowed(limits, state.start_k, state.grid))
+
+
+def _why_off(state: State) -> Reason:
+    """What the last move says; a drafter that does not fit where none is remembered."""
+    last = next((move for move in reversed(state.moves) if move.kind is Kind.DISABLE), None)
+    return Reason.BROKEN_DRAFTER if last is None else last.reason

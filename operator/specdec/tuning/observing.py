@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, canary, candidates, clock, costing, pairs, surface, verdicts
+from specdec.tuning import acceptance, canary, candidates, clock, costing, drafter, pairs, surface, verdicts, work
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -59,8 +59,8 @@ def observe(
     if state.canary is not None:
         state = replace(state, canary=canary.observed(state.canary, samples, now, window_seconds))
     if state.pairs is not None:
-        untuned = state.trial is not None and state.trial.untuned
-        held = pairs.observed(state.pairs, samples, state.in_force, state.changed_at, now, untuned=untuned)
+        slower = _slower(state, state.pairs.untuned_k)
+        held = pairs.observed(state.pairs, samples, state.in_force, state.changed_at, now, slower=slower)
         state = replace(state, pairs=held)
     pods = {name: snap for name, snap in state.pods.items() if now - snap.at < POD_FORGOTTEN_SECONDS}
     intervals: dict[str, Interval] = {}
@@ -83,6 +83,17 @@ def observe(
     if watched is not state.acceptance:
         state = replace(state, acceptance=watched, alarmed_at=now)
     return verdicts.judge(_watch_drafter(_learn_costs(state, intervals, now), now), now)
+
+
+def _slower(state: State, k: int) -> work.Slower:
+    """How much longer a step takes at another batch, by what is known of `k`."""
+
+    def slower(before: float, after: float) -> float:
+        log_ms = state.surface.log_ms(state.grid)[k]
+        at = np.interp((before, after), np.arange(1, log_ms.size + 1), log_ms)
+        return float(at[1] - at[0])
+
+    return slower
 
 
 def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float, window_seconds: float) -> State:
@@ -196,5 +207,12 @@ def _watch_drafter(state: State, now: float) -> State:
         since, retries = None, 0
     elif trials >= BROKEN_DRAFTS and since is None:
         since = now
-    unchanged = (since, retries) == (state.broken_since, state.retries)
-    return state if unchanged else replace(state, broken_since=since, retries=retries)
+    losing = _losing_since(state, now) if state.fitted_at == now else state.losing_since
+    unchanged = (since, retries, losing) == (state.broken_since, state.retries, state.losing_since)
+    return state if unchanged else replace(state, broken_since=since, retries=retries, losing_since=losing)
+
+
+def _losing_since(state: State, now: float) -> float | None:
+    if not drafter.loses(state):
+        return None
+    return now if state.losing_since is None else state.losing_since

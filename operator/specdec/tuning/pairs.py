@@ -1,7 +1,7 @@
-"""Times without tuning, each held against as long a time with it that follows, and what such pairs have shown.
+"""Times without tuning, each held against the times with it before and after, and what such comparisons have shown.
 
-A randomised switchback: the same pods serve both, when they come is drawn by lot, and equal batches are
-compared. So neither a slow node nor traffic that changes with the hour can pass for a gain.
+A randomised switchback: the same pods serve all three, the moment is drawn by lot, what drifts evenly cancels out, and
+equal batches are compared. So neither a slow node nor traffic that changes with the hour can pass for a gain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import reduce
 from math import expm1, inf
 from typing import Final
 
@@ -18,13 +17,16 @@ from specdec.tuning import work
 from specdec.tuning.decisions import Gain
 from specdec.tuning.samples import Sample
 from specdec.tuning.sequential import Running
-from specdec.tuning.work import Counters, Work
+from specdec.tuning.work import Counters, Slower, Work
 
 ALPHA: Final = 0.10
-SETTLING_SECONDS: Final = 5.0  # after a switch, until all engines were told; a quarter of a short block
-LONGEST: Final = 4.0  # blocks that one side may take, as when scrapes fail
+SETTLING_SECONDS: Final = 5.0  # after a switch, until all engines were told; a quarter of a short time
+LONGEST: Final = 4.0  # times their length that those after the first may take, as when scrapes fail
 NOTHING: Final = Running()
 LEAST_PAIRS: Final = 5  # before a verdict: the interval supposes that pairs are scattered normally
+
+ByPod = Mapping[tuple[str, str], Work]
+"""Pod and incarnation of its engine -> what it did."""
 
 
 class Finding(StrEnum):
@@ -37,35 +39,38 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One under way. seconds: of each side. tuned_schedule: what the untuned one is held against.
-    pods: newest counters of each.
-    """
+    """One under way. back_at: when what tuning chose came back, seconds since the epoch."""
 
-    seconds: float
-    tuned_schedule: Schedule
-    untuned: Work = field(default_factory=dict)
-    tuned: Work = field(default_factory=dict)
-    pods: Mapping[str, Counters] = field(default_factory=dict)
+    before: ByPod
+    untuned: ByPod = field(default_factory=dict)
+    after: ByPod = field(default_factory=dict)
+    back_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All so far. untuned_k: the constant K that they are held against. began, last_at: when the first and the last one
-    began, seconds since the epoch. lot: uniform in [0, 1), says when the next one comes. seen: log gain of each.
-    refuted_at: when they showed that tuning loses.
+    """All so far.
+
+    untuned_k: the constant K that what tuning chose is held against. seconds: of each time.
+    began, last_at: when this began, and the last untuned time, seconds since the epoch. lot: uniform in [0, 1), says
+    when the next one comes. seen: log gain of each pair. refuted_at: when they showed that tuning loses.
+    lately: what was done with tuning in the last `seconds`, by scrape. pods: the newest page of each.
     """
 
     untuned_k: int
+    seconds: float
     began: float
     last_at: float
     lot: float
     seen: Running = NOTHING
-    under_way: Pair | None = None
     refuted_at: float = -inf
+    under_way: Pair | None = None
+    lately: tuple[tuple[float, ByPod], ...] = ()
+    pods: Mapping[str, Counters] = field(default_factory=dict)
 
     def gain(self) -> Gain | None:
         """Tokens per second of one request over the untuned K's at equal batch, percent, with a 90 % interval that is
-        valid at every look; None before two pairs that differ."""
+        valid at every look; None before a few pairs that differ."""
         width = self.seen.half_width(ALPHA)
         if width == inf:
             return None
@@ -84,28 +89,50 @@ class Pairs:
             return Finding.REFUTED
         return Finding.CONFIRMED if gain.lower_percent > 0.0 else Finding.OPEN
 
+    def before(self) -> ByPod:
+        """What was done with tuning just now."""
+        return _added(done for _, done in self.lately)
+
 
 def observed(
-    pairs: Pairs, samples: Iterable[Sample], in_force: Schedule, changed_at: float, now: float, *, untuned: bool
+    pairs: Pairs, samples: Iterable[Sample], in_force: Schedule, changed_at: float, now: float, *, slower: Slower
 ) -> Pairs:
-    """`pairs` after one round of scrapes; the one under way is complete once its second side is as long as the first.
+    """`pairs` after one round of scrapes; the one under way is complete once the time after it is as long as it was.
 
-    untuned: whether the untuned K is in force, since `changed_at`; else `in_force` is.
+    in_force: since `changed_at`. slower: of the untuned K.
     """
+    settled = changed_at + min(SETTLING_SECONDS, pairs.seconds / 4)
+    pages = {sample.pod: work.counters(sample) for sample in samples if not sample.on_trial}
+    known = {pod: page for pod, page in pairs.pods.items() if page.at >= settled}
+    done = {(pod, page.incarnation): work.between(known.get(pod), page, in_force) for pod, page in pages.items()}
+    pairs = replace(pairs, pods={**known, **pages})
     pair = pairs.under_way
     if pair is None:
-        return pairs
-    if now - changed_at > LONGEST * pair.seconds or not (untuned or in_force == pair.tuned_schedule):
+        recent = ((at, did) for at, did in pairs.lately if at > now - pairs.seconds)
+        return replace(pairs, lately=(*recent, (now, done)))
+    untuned, since = pair.back_at is None, pairs.last_at if pair.back_at is None else pair.back_at
+    if now - since > LONGEST * pairs.seconds:
         return replace(pairs, under_way=None)
-    pages = {sample.pod: work.counters(sample) for sample in samples if not sample.on_trial}
-    settled = changed_at + min(SETTLING_SECONDS, pair.seconds / 4)
-    before = {pod: seen for pod, seen in pair.pods.items() if seen.at >= settled}
-    done: Work = reduce(work.added, (work.between(before.get(pod), page) for pod, page in pages.items()), {})
-    pair = replace(pair, pods={**pair.pods, **pages})
     if untuned:
-        return replace(pairs, under_way=replace(pair, untuned=work.added(pair.untuned, done)))
-    pair = replace(pair, tuned=work.added(pair.tuned, done))
-    if now - changed_at < pair.seconds:
+        return replace(pairs, under_way=replace(pair, untuned=_added((pair.untuned, done))))
+    pair = replace(pair, after=_added((pair.after, done)))
+    if now - since < pairs.seconds:
         return replace(pairs, under_way=pair)
-    gained = work.log_gain(pair.tuned, pair.untuned)
+    gained = _log_gain(pair, slower)
     return replace(pairs, under_way=None, seen=pairs.seen if gained is None else pairs.seen.added(gained))
+
+
+def _log_gain(pair: Pair, slower: Slower) -> float | None:
+    """Of the engines that were seen all the time."""
+    parts = [{engine: did for engine, did in part.items() if did} for part in (pair.before, pair.untuned, pair.after)]
+    engines = parts[0].keys() & parts[1].keys() & parts[2].keys()
+    tuned = work.added(part[engine] for part in (parts[0], parts[2]) for engine in engines)
+    return work.log_gain(tuned, work.added(parts[1][engine] for engine in engines), slower)
+
+
+def _added(parts: Iterable[ByPod]) -> ByPod:
+    found: dict[tuple[str, str], Work] = {}
+    for part in parts:
+        for engine, did in part.items():
+            found[engine] = work.added((found.get(engine, {}), did))
+    return found

@@ -51,14 +51,14 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
 def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
     if state.canary is not None:
         return trials.recommend(state, state.canary, limits, now)
-    urgent = _forced(state, limits, now)
+    urgent = _forced(state, limits, now) or switchback.untuned_time(state, limits, now)
     if urgent is not None:
         return urgent
     hold = guards.first_objection(guards.BEFORE_A_MOVE, state, limits, now)
     if hold is not None:
         overdue = state.trial is not None and now >= _latest_end(state, state.trial)
         return (_left_over(state, limits, hold.message, now) if overdue else None) or hold
-    settled = drafter.recommend(state, limits, now) or switchback.recommend(state, limits, now)
+    settled = drafter.recommend(state, limits, now) or switchback.refuted(state, limits, now)
     if settled is not None:
         return settled
     if limits.switching is Switching.RESTART:
@@ -106,7 +106,7 @@ def _live(state: State, limits: Limits, now: float, chance: float) -> Decision |
             if state.exact
             else learning.shifted(state, seen, inside, base, now)
         )
-        or switchback.begin(state, limits, seen, base, now)
+        or switchback.begin(state, limits, seen, base, now, chance=chance)
         or _nothing_better(state, mean, constraints.nearest_miss(state, limits, seen, base), now)
     )
 
@@ -174,7 +174,7 @@ def _forced(state: State, limits: Limits, now: float) -> Decision | None:
     fitting = candidates.nearest(table, inside)
     if (fitting == table).all():
         return None
-    after = candidates.as_schedule(fitting)
+    after = candidates.as_schedule(fitting if state.trial is None else learning.before(state, inside))
     low, high = limits.min_k, limits.max_k
     outside = ((table < low) | (table > high)).any()
     if outside:
@@ -192,7 +192,9 @@ def acted(state: State, decision: Decision, now: float, chance: float = 0.5) -> 
         return trials.begun(state, decision, now)
     if decision.kind is Kind.END_TRIAL:
         return trials.ended(state, now)
-    return switchback.followed(_moved(state, decision, now), decision, now, chance)
+    if decision.reason is Reason.SWITCHBACK:
+        return switchback.begun(state, decision, now, chance)
+    return switchback.followed(state, _moved(state, decision, now), decision, now)
 
 
 def _moved(state: State, decision: Decision, now: float) -> State:
@@ -204,7 +206,7 @@ def _moved(state: State, decision: Decision, now: float) -> State:
     if decision.reason is Reason.TRIAL_ENDED:
         return learning.ended(state, undecided=decision.gain.mean_percent > 0)
     if decision.kind is Kind.DISABLE:
-        return replace(state, disabled_at=now, broken_since=None)
+        return replace(state, disabled_at=now, broken_since=None, losing_since=None)
     if decision.kind is Kind.ENABLE:
         return replace(state, disabled_at=None, retries=state.retries + 1, position1=np.zeros(2))
     if decision.kind is Kind.RESTART:

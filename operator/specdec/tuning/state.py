@@ -76,6 +76,7 @@ class State:
     tried_steps: shape (start_k + 1, BUCKETS), engine steps seen by K and batch bucket, forgotten slowly.
     slots: which pods have a level in `belief`, by name; `surface` is what `belief` says on the grid.
     load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
+    broken_since, losing_since: since when first tokens have been poor, and since when no K has paid.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
     canary: the replica that tries another start value. failed: start values that a replica tried in vain, and when.
     pairs: of times without and with tuning; None before the first.
@@ -97,6 +98,7 @@ class State:
     recent: Recent = Recent()
     position1: Floats = field(default_factory=lambda: np.zeros(2))
     broken_since: float | None = None
+    losing_since: float | None = None
     first_at: float | None = None
     last_at: float | None = None
     fitted_at: float = -np.inf

@@ -6,22 +6,29 @@ worked. A side that is faster has the smaller batch, so only equal batches compa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 from math import log
 from typing import Final
 
 import numpy as np
 
+from specdec.api.schedule import Schedule
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 
 LEAST_TOKENS: Final = 200.0  # of the smaller side, at batches that both sides had, to be compared
 
 Cells = Mapping[tuple[int, int], tuple[float, float, float, float]]
-Work = Mapping[int, tuple[float, float]]
-"""Batch bucket -> request-seconds and tokens."""
+Done = tuple[float, float, float, float]
+"""Request-seconds, tokens, steps, and requests added up over the steps."""
+Work = Mapping[int, Done]
+"""By batch bucket."""
+Slower = Callable[[float, float], float]
+"""Log of the time per token at a second batch size over that at a first one."""
 
 STOCK: Final = (-1, -1)  # the one cell of an engine without exact counters
+NONE: Final[Done] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +51,68 @@ def counters(sample: Sample) -> Counters:
     return Counters(sample.incarnation, sample.at, cells or _stock(sample))
 
 
-def between(before: Counters | None, after: Counters) -> Work:
-    """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts."""
+def between(before: Counters | None, after: Counters, schedule: Schedule | None = None) -> Work:
+    """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts.
+
+    schedule: leaves out what ran with another K than it says, as on an engine that was not told yet.
+    """
     if before is None or before.incarnation != after.incarnation or after.at <= before.at:
         return {}
     work: Work = {}
     for key, now in after.cells.items():
-        steps, seconds, requests, tokens = np.subtract(now, before.cells.get(key, (0.0,) * 4)).tolist()
+        steps, seconds, requests, tokens = np.subtract(now, before.cells.get(key, NONE)).tolist()
         if not (steps >= 0 and seconds >= 0 and requests >= 0 and tokens >= 0):
             return {}
         if not steps or not requests or not seconds:
             continue
-        batch = round(requests / steps)
-        bucket = key[1] if key != STOCK else int(np.searchsorted(BATCH_BUCKET_ENDS, batch))
+        k, bucket = key if key != STOCK else (None, int(np.searchsorted(BATCH_BUCKET_ENDS, round(requests / steps))))
+        if schedule is not None and k is not None and k not in _ks(schedule, bucket):
+            continue
         waited = seconds if key == STOCK else seconds * requests / steps
-        work = added(work, {bucket: (waited, tokens)})
+        work = added((work, {bucket: (waited, tokens, steps, requests)}))
     return work
 
 
-def added(one: Work, other: Work) -> Work:
-    """Both together."""
-    none = (0.0, 0.0)
-    return {
-        bucket: (
-            one.get(bucket, none)[0] + other.get(bucket, none)[0],
-            one.get(bucket, none)[1] + other.get(bucket, none)[1],
-        )
-        for bucket in one.keys() | other.keys()
-    }
+def added(works: Iterable[Work]) -> Work:
+    """All together."""
+    return reduce(_added, works, {})
 
 
-def log_gain(one: Work, other: Work) -> float | None:
+def log_gain(one: Work, other: Work, slower: Slower | None = None) -> float | None:
     """Log of tokens per request-second of `one` over `other`, weighted by the tokens of the smaller side at each batch
-    bucket; None when few."""
+    bucket; None when few.
+
+    slower: of `other`; brings it to the batch that `one` had within each bucket, since a faster side has the smaller.
+    """
     total, weight = 0.0, 0.0
     for bucket in one.keys() & other.keys():
-        (waited, tokens), (others_waited, others_tokens) = one[bucket], other[bucket]
+        (waited, tokens, *_), (others_waited, others_tokens, *_) = one[bucket], other[bucket]
         common = min(tokens, others_tokens)
         if common > 0:
-            total += common * log(others_waited / others_tokens * tokens / waited)
+            moved = slower(_batch(other[bucket]), _batch(one[bucket])) if slower is not None else 0.0
+            total += common * (log(others_waited / others_tokens * tokens / waited) + moved)
             weight += common
     return total / weight if weight >= LEAST_TOKENS else None
+
+
+def _batch(done: Done) -> float:
+    return done[3] / done[2]
+
+
+def _added(one: Work, other: Work) -> Work:
+    return {bucket: _both(one.get(bucket, NONE), other.get(bucket, NONE)) for bucket in one.keys() | other.keys()}
+
+
+def _both(one: Done, other: Done) -> Done:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
+
+
+@lru_cache(maxsize=512)
+def _ks(schedule: Schedule, bucket: int) -> frozenset[int]:
+    """Every K that `schedule` has in the bucket."""
+    first = 1 if bucket == 0 else BATCH_BUCKET_ENDS[bucket - 1] + 1
+    last = BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else schedule.tiers[-1].to_batch
+    return frozenset(schedule.k_at(batch) for batch in range(first, max(first, last) + 1))
 
 
 def _stock(sample: Sample) -> Cells:

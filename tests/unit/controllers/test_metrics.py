@@ -116,7 +116,7 @@ def test_each_verdict_is_counted_when_it_comes(
 
 
 def test_what_a_switchback_measured_is_told_until_it_is_asked_for_no_more() -> None:
-    metrics, pairs = Metrics(), tuning.Pairs(7, 0.0, 0.0, 0.5)
+    metrics, pairs = Metrics(), tuning.Pairs(7, 60.0, 0.0, 0.0, 0.5)
     metrics.tuned(NAME, Checkpoint(), summary(pairs=pairs))
     assert series(metrics, "switchback") == {("switchback_pairs", "team-a", "demo"): 0.0}
     for gain in (0.05, 0.06, 0.055) * 3:

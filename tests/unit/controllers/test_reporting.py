@@ -271,7 +271,7 @@ def test_what_is_promised_of_a_k_that_loses_is_what_the_mode_allows(limits: tuni
 
 def pairs(*gains: float) -> tuning.Pairs:
     """What pairs of these log gains have shown against K = 7."""
-    made = tuning.Pairs(7, NOW, NOW, 0.5)
+    made = tuning.Pairs(7, 60.0, NOW, NOW, 0.5)
     for gain in gains:
         made = replace(made, seen=made.seen.added(gain))
     return made

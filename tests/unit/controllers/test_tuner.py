@@ -96,3 +96,29 @@ def test_what_a_resource_learned_itself_is_not_replaced() -> None:
     new = Checkpoint(AcceptedDecision(1, "Live", 7))
     known = saved(new, restored(resource(), new, 0.0))
     assert (restored(resource(), known, 0.0, elder()).belief.mean == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "goes_on"),
+    [
+        (AcceptedDecision(2, "Live", 7, constant(7, 256)), True),
+        (AcceptedDecision(2, "Live", 7), False),
+        (AcceptedDecision(2, "Restart", 7, constant(7, 256)), False),
+    ],
+    ids=["the operator restarted", "the spec put K back", "K reaches the engines by restart now"],
+)
+def test_a_live_trial_outlives_the_operator_but_not_an_edit_that_puts_k_back(
+    accepted: AcceptedDecision, goes_on: bool
+) -> None:
+    trial = Trial(30.0, constant(3, 256), untuned=True)
+    known = saved(Checkpoint(accepted), replace(elder(), in_force=constant(7, 256), trial=trial))
+    assert (restored(resource(), known, 0.0).trial == trial) is goes_on
+
+
+def test_a_switchback_begins_and_ends_with_the_spec() -> None:
+    new, seen = Checkpoint(AcceptedDecision(1, "Live", 7)), Round(0.0, asked=0)
+    asked = tuning.Limits(switchback_share=0.02)
+    begun = ticked(resource(), new, elder(), seen, asked, now=0.0, chance=0.25).tuner
+    assert begun.pairs is not None
+    assert begun.pairs.lot == 0.25
+    assert ticked(resource(), new, begun, seen, tuning.Limits(), now=1.0, chance=0.5).tuner.pairs is None

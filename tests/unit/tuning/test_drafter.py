@@ -1,8 +1,9 @@
-"""A drafter that does not fit is switched off, is tried again, and stays where it pays all the same."""
+"""A drafter that does not fit, or costs more than it brings, is switched off and tried again; one that pays stays."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from specdec.tuning import (
     estimated_costs,
     estimated_prior,
 )
-from tests.support.engines import BROKEN, CODE, START, fleet
+from tests.support.engines import BROKEN, CODE, START, Fleet, fleet
 
 RISING = (0.28, 0.16, 0.11, 0.085, 0.07, 0.06, 0.054)
 
@@ -99,3 +100,65 @@ def test_a_drafter_that_fits_again_is_used_again() -> None:
         pod.profile = CODE
     running.run(2 * 3600, 20, every=60.0)
     assert running.state.in_force.k_at(20) >= 3
+
+
+POOR = (0.35, 0.12, 0.04, 0.01, 0.003, 0.001, 0.0003)
+
+
+def dear_under_load(**limits: Any) -> Fleet:
+    """A drafter that fits, hardly; its draft pass is cheap for few requests, and so dear for many that no K pays."""
+    costs = estimated_costs()
+    factors = [0.4 if batch <= 16 else 4.0 for batch in costs.draft_batch]
+    rows = tuple(tuple(f * ms for f, ms in zip(factors, row, strict=True)) for row in costs.draft_ms)
+    dear = replace(costs, draft_ms=rows)
+    prior = replace(estimated_prior(), costs=dear)
+    return fleet(profile=POOR, costs=dear, prior=prior, limits=Limits(**limits))
+
+
+def switched(running: Fleet) -> list[tuple[Kind, Reason]]:
+    return [(d.kind, d.reason) for d in running.decisions if d.kind in {Kind.DISABLE, Kind.ENABLE}]
+
+
+def test_speculation_is_off_while_no_k_pays_and_on_again_when_the_load_falls() -> None:
+    running = dear_under_load()
+    running.run(600, 80)
+    assert switched(running) == [(Kind.DISABLE, Reason.NO_K_PAYS)]
+    decision = running.decisions[-1]
+    assert decision.gain.mean_percent > 3.0
+    assert "every K loses at this load" in decision.message
+    running.answers.clear()
+    running.run(900, 4)
+    assert switched(running) == [(Kind.ENABLE, Reason.DRAFTER_RETRY)]
+    assert running.state.in_force.k_at(4) >= 1
+    running.answers.clear()
+    running.run(600, 80)
+    assert switched(running) == [(Kind.DISABLE, Reason.NO_K_PAYS)]
+
+
+def test_while_no_k_pays_it_is_tried_once_an_hour() -> None:
+    running = dear_under_load()
+    running.run(3 * 3600, 80)
+    on = [d.at for d in running.decisions if d.kind is Kind.ENABLE]
+    assert len(on) == 2
+    assert on[1] - on[0] == pytest.approx(3600, abs=300)
+    held = running.answers[-1]
+    assert isinstance(held, Hold)
+    assert held.reason is Reason.NO_K_PAYS
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"on_broken_drafter": OnBrokenDrafter.HOLD}, {"switching": Switching.RESTART}, {"switching": Switching.NONE}],
+    ids=["held", "by restart", "no way to switch"],
+)
+def test_drafting_goes_on_where_it_may_not_be_switched_off(limits: dict[str, Any]) -> None:
+    running = dear_under_load(**limits)
+    running.run(900, 80)
+    assert not running.state.off
+    assert Reason.NO_K_PAYS not in {answer.reason for answer in running.answers}
+
+
+def test_stock_counters_do_not_show_when_drafting_would_pay_again_so_it_goes_on() -> None:
+    running = dear_under_load()
+    running.run(900, 80, exact=False)
+    assert not switched(running)

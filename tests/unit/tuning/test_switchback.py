@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from specdec.api.schedule import Schedule, constant
 from specdec.tuning import (
     Constraint,
     Decision,
+    Disruption,
     Finding,
     Hold,
     Kind,
@@ -21,10 +22,12 @@ from specdec.tuning import (
     Mode,
     Pairs,
     Reason,
+    Switching,
     acted,
     dump,
     estimated_prior,
     explain,
+    kept_up,
     load,
     pairs_in_words,
     recommend,
@@ -69,7 +72,7 @@ def with_seen(running: Fleet, gains: Sequence[float]) -> Fleet:
     seen = Running()
     for gain in gains:
         seen = seen.added(gain)
-    running.state = replace(running.state, pairs=Pairs(7, START, running.now, 0.5, seen))
+    running.state = replace(running.state, pairs=Pairs(7, MINUTE, START, running.now, 0.5, seen))
     return running
 
 
@@ -78,8 +81,10 @@ def with_seen(running: Fleet, gains: Sequence[float]) -> Fleet:
 )
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "stock"])
 def test_the_interval_holds_what_tuning_gains(profile: Sequence[float], batch: float, exact: bool) -> None:
-    running = fleet(pods=2, profile=profile, limits=LIMITS)
-    running.run(6 * HOUR, batch, exact=exact)
+    running, lots = fleet(pods=2, profile=profile, limits=LIMITS), chance(3)
+    for _ in range(6 * 60):
+        running.lot = float(lots.random())
+        running.run(MINUTE, batch, exact=exact)
     gain, costs = in_pairs(running).gain(), running.pods[0].costs
     k = running.state.in_force.k_at(round(batch))
 
@@ -104,11 +109,28 @@ def test_it_takes_the_share_of_the_time_that_is_asked_for() -> None:
 def test_when_it_comes_is_drawn_by_lot() -> None:
     running = tuned_fleet()
     decision = until_untuned(running)
-    before = replace(running.state, in_force=running.state.trial.back_to, trial=None)  # type: ignore[union-attr]
+    before = replace(running.state, in_force=constant(3, 256), trial=None)
     after = [acted(before, decision, running.now, chance).pairs for chance in (0.0, 0.5, 0.999)]
     assert [pairs.lot for pairs in after if pairs] == [0.0, 0.5, 0.999]
-    gaps = [later.at - earlier.at for earlier, later in pairwise(begun(running))]
-    assert min(gaps) >= 0.5 * MINUTE / 0.1
+    for lot, gap in ((0.0, 0.5), (0.999, 1.5)):
+        running.lot = lot
+        starts = [until_untuned(running).at for _ in range(3)]
+        assert starts[2] - starts[1] == pytest.approx(gap * MINUTE / 0.1, abs=30.0)
+
+
+def test_a_time_that_guards_put_off_does_not_begin_with_what_they_waited_for() -> None:
+    """Else each would begin at the first moment of a burst."""
+    running = tuned_fleet()
+    until_untuned(running)
+    running.run(5 * MINUTE, 60.0)
+    running.limits = replace(LIMITS, min_drafts=10**9)
+    running.run(HOUR, 60.0)
+    running.limits, running.lot = LIMITS, 0.9
+    running.run(10 * MINUTE, 60.0)
+    assert not any(d.at > running.now - 10 * MINUTE for d in begun(running))
+    running.lot = 0.05
+    running.run(MINUTE, 60.0)
+    assert any(d.at > running.now - MINUTE for d in begun(running))
 
 
 def test_the_tuned_schedule_comes_back_after_a_minute_and_nothing_is_tried_in_the_next() -> None:
@@ -158,11 +180,14 @@ def test_none_that_would_cost_users_dearly() -> None:
     assert not begun(running)
 
 
-def test_none_that_would_break_a_latency_target() -> None:
-    step = float(estimated_prior().costs.step_ms(7, np.array([60.0]))[0]) / 1000.0
-    within = Constraint(LatencyMetric.INTER_TOKEN_LATENCY, 50, step * 0.9)
-    running = tuned_fleet(limits=replace(LIMITS, constraints=(within,)))
-    assert all(max(decision.schedule.table()[50:70]) < 7 for decision in begun(running))
+@pytest.mark.parametrize("metric", [LatencyMetric.INTER_TOKEN_LATENCY, LatencyMetric.TIME_PER_OUTPUT_TOKEN])
+def test_none_that_would_break_a_latency_target(metric: LatencyMetric) -> None:
+    costs = estimated_prior().costs
+    step = float(costs.step_ms(7, np.array([60.0]))[0]) / 1000.0
+    seconds = step if metric is LatencyMetric.INTER_TOKEN_LATENCY else step / (1 + sum(CHAT))
+    running = tuned_fleet(limits=replace(LIMITS, constraints=(Constraint(metric, 50, 0.97 * seconds),)))
+    assert running.state.in_force.k_at(60) < 7
+    assert not begun(running)
 
 
 def test_it_ends_at_once_when_it_is_asked_for_no_more() -> None:
@@ -181,68 +206,184 @@ def test_it_ends_at_once_when_it_has_become_dear() -> None:
     for pod in running.pods:
         pod.costs = scaled(pod.costs, 1.0, bend=1.0)
         pod.profile = HARD
-    answer = running.run(45.0, 200.0)
-    ended = [d for d in running.decisions if d.at > running.now - 45.0]
-    assert ended or isinstance(answer, Hold)
-    assert running.state.in_force.ks != (7,)
+    running.run(45.0, 200.0)
+    ends = [d.message for d in running.decisions if d.at > running.now - 45.0 and d.reason is Reason.TRIAL_ENDED]
+    assert ends[:1] == ["it costs users too much"]
 
 
-def test_a_pair_that_another_move_broke_into_is_not_counted() -> None:
+@pytest.mark.parametrize("hold", [{"rollout_in_progress": True}, {"min_drafts": 10**9}, {"metrics_age_seconds": None}])
+def test_it_ends_in_time_whatever_holds_the_tuner(hold: dict[str, Any]) -> None:
     running = tuned_fleet()
     until_untuned(running)
+    running.limits = replace(LIMITS, **hold)
     running.run(MINUTE, 60.0)
-    pairs = in_pairs(running)
+    assert running.state.trial is None
+    assert running.state.in_force.k_at(60) < 7
+
+
+def test_bounds_that_move_end_it_with_what_tuning_chose() -> None:
+    running = tuned_fleet()
+    chosen = running.state.in_force.k_at(60)
+    until_untuned(running)
+    running.limits = replace(LIMITS, max_k=6)
+    running.run(15.0, 60.0)
+    assert running.decisions[-1].reason is Reason.BOUNDS_CHANGED
+    assert running.state.in_force.k_at(60) == chosen
+    assert running.state.trial is None
+
+
+@pytest.mark.parametrize("switching", [Switching.RESTART, Switching.NONE])
+def test_nothing_of_it_moves_k_by_restart(switching: Switching) -> None:
+    refuted = with_seen(tuned_fleet(), [-0.05, -0.06, -0.055] * 3)
+    untuned = tuned_fleet()
+    until_untuned(untuned)
+    for running in (refuted, untuned):
+        running.limits = replace(LIMITS, switching=switching, disruption=Disruption(1, True))
+        running.answers.clear()
+        running.run(10 * MINUTE, 60.0)
+        assert not running.decisions
+
+
+def test_it_leaves_learning_as_it_was() -> None:
+    running = tuned_fleet()
+    before = until_untuned(running)
+    assert running.state.tried_at < before.at
+    assert before.at not in running.state.tried.values()
+
+
+COSTS = estimated_prior().costs
+
+
+def slower(before: float, after: float) -> float:
+    """How much longer a step of K = 7 takes at another batch, log units."""
+    steps = COSTS.step_ms(7, np.array([before, after]))
+    return float(np.log(steps[1] / steps[0]))
+
+
+def true_gain(tuned: int, untuned: int, batch: float, profile: Sequence[float] = CHAT) -> float:
+    steps = [float(COSTS.step_ms(k, np.array([batch]))[0]) / (1 + sum(profile[:k])) for k in (untuned, tuned)]
+    return float(np.log(steps[0] / steps[1]))
+
+
+@dataclass
+class Traffic:
+    """Pods that serve what they are told, time after time. late: pods that go on with the K before for a while."""
+
+    pods: list[Pod] = field(default_factory=lambda: [Pod(f"pod-{n}", COSTS, chance=chance(n)) for n in range(2)])
+    late: Mapping[str, Schedule] = field(default_factory=dict)
+    now: float = START
+
+    def serve(self, pairs: Pairs, schedule: Schedule, batch: float, away: str = "") -> Pairs:
+        """A minute; `schedule` has just come into force. away: a pod of which no page is read."""
+        changed_at = self.now
+        while self.now < changed_at + MINUTE:
+            self.now += 15.0
+            for pod in self.pods:
+                pod.serve(self.late.get(pod.name, schedule), batch, 15.0)
+            samples = [pod.sample(self.now) for pod in self.pods if pod.name != away]
+            pairs = observed(pairs, samples, schedule, changed_at, self.now, slower=slower)
+        return pairs
+
+    def pair(self, pairs: Pairs, tuned: Schedule, untuned: Schedule, batches: tuple[float, float]) -> Pairs:
+        """Tuned, untuned, tuned, at `batches` with and without tuning."""
+        pairs = self.serve(pairs, tuned, batches[0])
+        pairs = began(pairs, self.now)
+        pairs = self.serve(pairs, untuned, batches[1])
+        pairs = back(pairs, self.now)
+        return self.serve(pairs, tuned, batches[0])
+
+
+def chance(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def fresh() -> Pairs:
+    return Pairs(7, MINUTE, START, START, 0.5)
+
+
+def began(pairs: Pairs, now: float) -> Pairs:
+    return replace(pairs, last_at=now, under_way=Pair(pairs.before()), lately=())
+
+
+def back(pairs: Pairs, now: float) -> Pairs:
     assert pairs.under_way is not None
-    moved = observed(pairs, (), constant(2, 256), running.now, running.now + 15.0, untuned=False)
-    assert moved.under_way is None
-    assert moved.seen == pairs.seen
+    return replace(pairs, under_way=replace(pairs.under_way, back_at=now))
 
 
-def test_a_pair_whose_pods_were_not_seen_is_given_up() -> None:
-    pairs = Pairs(7, START, START, 0.5, under_way=Pair(MINUTE, constant(3, 256)))
-    assert observed(pairs, (), constant(7, 256), START, START + 239.0, untuned=True).under_way is not None
-    assert observed(pairs, (), constant(7, 256), START, START + 241.0, untuned=True).under_way is None
+def test_a_faster_side_has_the_smaller_batch_and_gains_nothing_by_that() -> None:
+    def measured(batches: tuple[float, float]) -> float:
+        traffic, pairs = Traffic(), fresh()
+        for _ in range(6):
+            pairs = traffic.pair(pairs, constant(4, 256), constant(7, 256), batches)
+        assert pairs.seen.count == 6
+        return pairs.seen.mean
+
+    assert measured((40.0, 45.0)) == pytest.approx(measured((40.0, 40.0)), abs=0.005)
 
 
-def served(
-    pairs: Pairs, pods: list[Pod], schedule: Schedule, at: float, *, untuned: bool, every: float = 15.0
-) -> Pairs:
-    """One minute of traffic under `schedule`, which came into force `at`."""
-    now = at
-    while now < at + MINUTE:
-        now += every
-        for pod in pods:
-            pod.serve(schedule, 30.0, every)
-        samples = [pod.sample(now) for pod in pods]
-        pairs = observed(pairs, samples, schedule, at, now, untuned=untuned)
-    return pairs
+def test_what_drifts_evenly_cancels_out() -> None:
+    traffic, pairs = Traffic(), fresh()
+    for n in range(5):
+        for pod in traffic.pods:
+            pod.slower = 1.0 + 0.3 * n
+        pairs = traffic.serve(pairs, constant(3, 256), 30.0)
+        pairs = began(pairs, traffic.now)
+        for pod in traffic.pods:
+            pod.slower += 0.1
+        pairs = traffic.serve(pairs, constant(7, 256), 30.0)
+        pairs = back(pairs, traffic.now)
+        for pod in traffic.pods:
+            pod.slower += 0.1
+        pairs = traffic.serve(pairs, constant(3, 256), 30.0)
+    assert pairs.seen.mean == pytest.approx(true_gain(3, 7, 30.0), abs=0.006)
 
 
-def test_a_pod_whose_engine_restarted_counts_only_before_and_after() -> None:
-    costs, tuned, untuned = estimated_prior().costs, constant(3, 256), constant(7, 256)
-    pods = [Pod(f"pod-{n}", costs, chance=np.random.default_rng(n)) for n in range(2)]
-    pairs = Pairs(7, START, START, 0.5, under_way=Pair(MINUTE, tuned))
-    pairs = served(pairs, pods, untuned, START, untuned=True)
-    pods[0].counts, pods[0].incarnation = {}, "2"
-    pairs = served(pairs, pods, tuned, START + MINUTE, untuned=False)
+def test_an_engine_that_was_not_told_does_not_count() -> None:
+    traffic, pairs, tuned = Traffic(), fresh(), constant(3, 256)
+    traffic.late = {"pod-1": tuned}
+    for _ in range(4):
+        pairs = traffic.pair(pairs, tuned, constant(7, 256), (30.0, 30.0))
+    assert pairs.seen.mean == pytest.approx(true_gain(3, 7, 30.0), abs=0.01)
+
+
+def test_a_slow_pod_that_was_not_seen_all_the_time_does_not_count() -> None:
+    traffic, pairs, same = Traffic(), fresh(), constant(5, 256)
+    traffic.pods[1].slower = 1.2
+    for _ in range(4):
+        pairs = traffic.serve(pairs, same, 30.0)
+        pairs = began(pairs, traffic.now)
+        pairs = traffic.serve(pairs, same, 30.0, away="pod-1")
+        pairs = back(pairs, traffic.now)
+        pairs = traffic.serve(pairs, same, 30.0)
+    assert pairs.seen.count == 4
+    assert pairs.seen.mean == pytest.approx(0.0, abs=0.01)
+
+
+def test_an_engine_that_restarted_meanwhile_does_not_count() -> None:
+    traffic, pairs, tuned = Traffic(), fresh(), constant(3, 256)
+    pairs = traffic.serve(pairs, tuned, 30.0)
+    pairs = began(pairs, traffic.now)
+    traffic.pods[0].counts, traffic.pods[0].incarnation, traffic.pods[0].slower = {}, "2", 3.0
+    pairs = traffic.serve(pairs, constant(7, 256), 30.0)
+    pairs = traffic.serve(back(pairs, traffic.now), tuned, 30.0)
     assert pairs.seen.count == 1
-    steps = [float(costs.step_ms(k, np.array([30.0]))[0]) / (1 + sum(CHAT[:k])) for k in (7, 3)]
-    assert pairs.seen.mean == pytest.approx(np.log(steps[0] / steps[1]), abs=0.02)
+    assert pairs.seen.mean == pytest.approx(true_gain(3, 7, 30.0), abs=0.02)
 
 
 def test_equal_schedules_are_found_equal() -> None:
-    costs, same = estimated_prior().costs, constant(5, 256)
-    pods = [Pod("pod-0", costs, chance=np.random.default_rng(1))]
-    pairs = Pairs(5, START, START, 0.5)
-    for n in range(12):
-        at = START + 2 * n * MINUTE
-        pairs = replace(pairs, under_way=Pair(MINUTE, same))
-        pairs = served(pairs, pods, same, at, untuned=True)
-        pairs = served(pairs, pods, same, at + MINUTE, untuned=False)
+    traffic, pairs, same = Traffic(), fresh(), constant(5, 256)
+    for _ in range(12):
+        pairs = traffic.pair(pairs, same, same, (30.0, 30.0))
     gain = pairs.gain()
     assert gain is not None
     assert gain.lower_percent < 0.0 < gain.upper_percent
     assert pairs.finding is Finding.OPEN
+
+
+def test_a_pair_whose_pods_are_not_seen_is_given_up() -> None:
+    pairs = began(fresh(), START)
+    assert observed(pairs, (), constant(7, 256), START, START + 239.0, slower=slower).under_way is not None
+    assert observed(pairs, (), constant(7, 256), START, START + 241.0, slower=slower).under_way is None
 
 
 @pytest.mark.parametrize(
@@ -278,6 +419,52 @@ def test_where_tuning_is_shown_to_lose_the_untuned_k_stays_for_a_day() -> None:
     assert not running.decisions
     running.run(2 * HOUR, 60.0, every=60.0)
     assert running.state.in_force.ks != (7,)
+
+
+def test_the_untuned_k_comes_back_after_another_move_and_the_day_is_no_longer() -> None:
+    """As when a drafter was off meanwhile and begins again with the smallest K."""
+    running = with_seen(tuned_fleet(), [-0.05, -0.06, -0.055] * 3)
+    running.run(15.0, 60.0)
+    refuted_at = in_pairs(running).refuted_at
+    running.state = replace(running.state, in_force=constant(1, 256))
+    running.run(MINUTE, 60.0)
+    assert running.state.in_force.ks == (7,)
+    assert in_pairs(running).refuted_at == refuted_at
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"paused": True}, {"mode": Mode.RECOMMEND}, {"switching": Switching.RESTART}, {"switchback_seconds": 30.0}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_pair_is_given_up_while_others_may_change_k(others: dict[str, Any]) -> None:
+    running = tuned_fleet()
+    until_untuned(running)
+    count = in_pairs(running).seen.count
+    after = kept_up(running.state, replace(LIMITS, **others), running.now, 0.5).pairs
+    assert after is not None
+    assert (after.under_way, after.seen.count) == (None, count)
+
+
+def test_who_asks_for_it_no_more_forgets_what_it_showed() -> None:
+    running = tuned_fleet()
+    running.limits = Limits()
+    running.run(15.0, 60.0)
+    assert running.state.pairs is None
+
+
+def test_bursts_in_which_steps_grow_slower_do_not_refute_tuning() -> None:
+    running = fleet(pods=2, limits=Limits(switchback_share=0.1))
+    lots = chance(5)
+    for _ in range(24):
+        for minute in range(10):
+            running.lot = float(lots.random())
+            for pod in running.pods:
+                pod.slower = 1.0 + 0.09 * minute
+            running.run(MINUTE, 60.0)
+        running.run(20 * MINUTE, 1.0)
+    assert in_pairs(running).seen.count > 5
+    assert in_pairs(running).finding is not Finding.REFUTED
 
 
 def test_what_the_pairs_showed_is_told() -> None:
