@@ -137,7 +137,7 @@ class Disruption(Model):
         tuple[MaintenanceWindow, ...],
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-map-keys": ["schedule", "timeZone"]}),
     ] = ()
-    """When they may begin; at any time if empty."""
+    """When they may begin. If empty, at any time in the first week, and then in hours that are usually quiet."""
 
 
 class Switchback(Model):

@@ -22,6 +22,7 @@ def disruption(allowed: Disruption, restarts: Iterable[float], now: float) -> tu
     return tuning.Disruption(
         restarts_left_today=max(allowed.max_restarts_per_day - spent, 0),
         window_open=any_open(allowed.windows, datetime.fromtimestamp(now, UTC)),
+        any_time=not allowed.windows,
     )
 
 

@@ -69,7 +69,7 @@ class Tuned:
             replicas=self.workload.replicas,
             restart_seconds=self.workload.restart_seconds,
             rollout_in_progress=self.rolling,
-            disruption=Disruption(int(fresh), window_open=True),
+            disruption=Disruption(int(fresh), window_open=True, any_time=True),
             metrics_age_seconds=None if self.newest is None else seconds - self.newest,
         )
 

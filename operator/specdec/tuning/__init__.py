@@ -10,9 +10,10 @@
 """
 
 from specdec.tuning.canary import Canary
-from specdec.tuning.checkpoint import CheckpointError, dump, load
+from specdec.tuning.checkpoint import dump, load
 from specdec.tuning.decisions import Decision, Gain, Hold, Kind, Move, Reason, Verdict
 from specdec.tuning.explaining import explain
+from specdec.tuning.figures import CheckpointError
 from specdec.tuning.limits import Constraint, Disruption, LatencyMetric, Limits, Mode, OnBrokenDrafter, Switching
 from specdec.tuning.observing import observe
 from specdec.tuning.pairs import Finding, Pairs

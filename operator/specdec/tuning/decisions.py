@@ -61,6 +61,7 @@ class Reason(StrEnum):
     RESTART_BUDGET_SPENT = "RestartBudgetSpent"
     OUTSIDE_WINDOW = "OutsideWindow"
     WOULD_SATURATE = "WouldSaturate"
+    QUIETER_HOUR_AHEAD = "QuieterHourAhead"
     TRIAL_RUNNING = "TrialRunning"
     INVALID_LIMITS = "InvalidLimits"
 

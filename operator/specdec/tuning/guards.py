@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
+from specdec.tuning import season
 from specdec.tuning.decisions import Hold, Reason
 from specdec.tuning.limits import Limits, Mode, Switching
 from specdec.tuning.state import State
@@ -124,6 +126,16 @@ def others_would_saturate(state: State, limits: Limits, now: float) -> Hold | No
     return Hold(Reason.WOULD_SATURATE, message, now)
 
 
+def a_quieter_hour_comes(state: State, limits: Limits, now: float) -> Hold | None:
+    found = season.quieter_hour(state.season, now) if limits.disruption.any_time else None
+    if found is None:
+        return None
+    usual, least, wait = found
+    at = datetime.fromtimestamp(now + wait, UTC).strftime("%H:%M UTC")
+    message = f"this hour of the week usually has {usual:.0f} requests in service, the one at {at} {least:.0f}"
+    return Hold(Reason.QUIETER_HOUR_AHEAD, f"{message}; a restart waits for it", now)
+
+
 BEFORE_ANYTHING: Final[tuple[Check, ...]] = (bounds_are_invalid, tuning_is_off, tuning_is_paused)
 BEFORE_A_MOVE: Final[tuple[Check, ...]] = (
     metrics_are_missing,
@@ -142,6 +154,7 @@ BEFORE_A_RESTART: Final[tuple[Check, ...]] = (
     day_is_not_seen,
     replicas_are_missing,
     others_would_saturate,
+    a_quieter_hour_comes,
 )
 
 

@@ -52,10 +52,14 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """What restarts may cost now: computed by the caller from the resource's windows and today's restarts."""
+    """What restarts may cost now: computed by the caller from the resource's windows and today's restarts.
+
+    any_time: there are no windows, so the tuner may wait for a quiet hour by itself.
+    """
 
     restarts_left_today: int = 0
     window_open: bool = False
+    any_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)

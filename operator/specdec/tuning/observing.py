@@ -9,7 +9,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specdec.tuning import acceptance, canary, candidates, clock, costing, drafter, pairs, surface, verdicts, work
+from specdec.tuning import (
+    acceptance,
+    canary,
+    candidates,
+    clock,
+    costing,
+    drafter,
+    pairs,
+    season,
+    surface,
+    verdicts,
+    work,
+)
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.state import Recent, State
 from specdec.tuning.window import (
@@ -75,10 +87,13 @@ def observe(
         if interval is not None and (interval.exact or seen.at - interval.seconds >= state.changed_at):
             intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
+    elapsed = now - state.last_at if state.last_at is not None else 0.0
     state = _forget(state, pods, suspect, now, window_seconds)
+    faded = state.load
     remembered = state.acceptance
     if intervals:
         state = _learn(state, merged(list(intervals.values())))
+    state = replace(state, season=_season(state, faded, now, elapsed))
     watched = acceptance.watch_for_drift(state.acceptance, remembered) if intervals else state.acceptance
     if watched is not state.acceptance:
         state = replace(state, acceptance=watched, alarmed_at=now)
@@ -113,6 +128,12 @@ def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float
         day_load=state.day_load * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
         position1=state.position1 * 0.5 ** (elapsed / POSITION1_HALF_LIFE_SECONDS),
     )
+
+
+def _season(state: State, faded: Floats, now: float, elapsed: float) -> season.Season:
+    """faded: the load before this round was learned from."""
+    busy, batches = (state.load - faded).sum(axis=0).tolist()
+    return season.watched(state.season, now, elapsed, busy, batches)
 
 
 def _learn_costs(state: State, intervals: Mapping[str, Interval], now: float) -> State:

@@ -62,13 +62,17 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
 
 
 def forecast(state: State, limits: Limits, seen: Outlook) -> Promise:
-    """The best restart that `limits` allow, by what a day has shown. seen: the patient outlook."""
-    plan = best_plan(state, limits, seen, state.day_load)
+    """The best restart that `limits` allow, by what the usual week brings, or the last day where no week was seen yet.
+    seen: the patient outlook.
+    """
+    usual = state.season.load()
+    load = state.day_load if usual is None else usual
+    plan = best_plan(state, limits, seen, load)
     ks, size = seen.log_tpot.shape
     before, after = candidates.table_of(state.in_force, size), candidates.table_of(plan.schedule, size)
     regime = gains.Regime(_saved(state.prior.costs, size, ks, state.start_k, plan.start_k), BLOCK_DOUBT)
-    gained = gains.gain(seen, before, after, state.day_load, regime)
-    mean, sd = gains.assurance(seen, before, after, state.day_load, regime)
+    gained = gains.gain(seen, before, after, load, regime)
+    mean, sd = gains.assurance(seen, before, after, load, regime)
     return Promise(plan.start_k, plan.schedule, gained, mean, sd)
 
 

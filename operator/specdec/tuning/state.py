@@ -15,6 +15,7 @@ from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Decision, Move
 from specdec.tuning.pairs import Pairs
 from specdec.tuning.prior import Environment, Prior
+from specdec.tuning.season import Season
 from specdec.tuning.surface import Filter, Grid, Surface
 from specdec.tuning.window import BUCKETS, EMPTY, Snapshot
 
@@ -79,6 +80,7 @@ class State:
     broken_since, losing_since: since when first tokens have been poor, and since when no K has paid.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
     canary: the replica that tries another start value. failed: start values that a replica tried in vain, and when.
+    season: the load that each hour of the week usually brings.
     pairs: of times without and with tuning; None before the first.
     """
 
@@ -113,6 +115,7 @@ class State:
     canary: Canary | None = None
     failed: Mapping[int, float] = field(default_factory=dict)
     pairs: Pairs | None = None
+    season: Season = field(default_factory=Season)
     moves: tuple[Move, ...] = ()
     last_decision: Decision | None = None
 

@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from specdec.api.schedule import Schedule, Tier
 from specdec.tuning import (
+    Canary,
     CheckpointError,
     Environment,
+    Gain,
     Hold,
     Limits,
+    Pairs,
     Prior,
     dump,
     estimated_prior,
@@ -22,6 +26,8 @@ from specdec.tuning import (
     observe,
     recommend,
 )
+from specdec.tuning.season import Season
+from specdec.tuning.sequential import Running
 from tests.support.engines import BROKEN, START, Fleet, fleet, scaled
 
 LIMIT_BYTES = 16 * 1024
@@ -44,6 +50,23 @@ def test_what_was_learned_comes_back() -> None:
     assert again.in_force == running.state.in_force
     assert again.moves == load(dump(again), environment, prior).moves
     assert again.surface.residual == pytest.approx(running.state.surface.residual, abs=1e-3)
+
+
+def test_a_full_memory_is_small_enough_for_a_config_map() -> None:
+    """Ten moves between fine schedules, a whole week, pairs, a replica on trial."""
+    running = learned()
+    fine = Schedule(tuple(Tier(1 + 16 * n, 16 * (n + 1), 7 - n % 7) for n in range(16)))
+    move = replace(running.state.moves[-1], before=fine, after=fine, realised=Gain(1.23456, -1.23456, 2.34567))
+    hours = np.full((168, 2), 12_345.678)
+    seen = Running().added(0.0512345).added(0.0498765)
+    full = replace(
+        running.state,
+        moves=(move,) * 10,
+        season=Season(hours),
+        pairs=Pairs(7, 60.0, START + 0.123456, START + 0.123456, 0.5, seen),
+        canary=Canary(3, fine, Gain(1.0, 0.0, 2.0), START + 0.123456),
+    )
+    assert len(dump(full)) <= LIMIT_BYTES
 
 
 def test_a_trial_and_a_broken_drafter_survive_a_restart_of_the_operator() -> None:
