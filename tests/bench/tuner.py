@@ -1,7 +1,8 @@
 """What one tick of the tuner costs: time, memory per resource, checkpoint. `python -m tests.bench.tuner [--json FILE]`.
 
-A resource with eight replicas at a changing load; a tick is observe, recommend and, after a decision, acted. Also how
-much the simulator gets through without a tuner: replica-hours of the oracles and constants per minute of one core.
+A resource with eight replicas at a changing load; a tick is prepared, observe, recommend and, after a decision, acted;
+without a switchback and with one. Also how much the simulator gets through without a tuner: replica-hours of the
+oracles and constants per minute of one core.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from specdec.simulate import run, workloads
 from specdec.simulate.world import build
 from specdec.tuning import (
     Decision,
+    Limits,
     State,
     acceptance_profiles,
     acted,
@@ -29,6 +31,7 @@ from specdec.tuning import (
     estimated_costs,
     estimated_prior,
     observe,
+    prepared,
     recommend,
 )
 from specdec.tuning.prior import ESTIMATED_PROFILES, packaged
@@ -38,6 +41,7 @@ REPLICAS = 8
 TICKS = 600
 LOADS = (6, 20, 45, 80, 120, 60)
 TARGETS = {"median_ms": 2.0, "memory_kib": 64.0, "checkpoint_kib": 16.0}
+PLAIN, SWITCHBACK = Limits(), Limits(switchback_share=0.1)
 LEAST_SIMULATED = 50_000
 SIMULATED_SECONDS = 7200.0
 SHARED = ("grid", "prior", "environment")
@@ -48,38 +52,50 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures = measure()
-    for name, target in TARGETS.items():
-        print(f"  {name:24} {figures[name]:8.2f}   target at most {target:g}")
-    print(f"  {'p99_ms':24} {figures['p99_ms']:8.2f}")
+    for kind in ("", "_with_switchback"):
+        for name, target in TARGETS.items():
+            print(f"  {name + kind:32} {figures[name + kind]:8.2f}   target at most {target:g}")
+        print(f"  {'p99_ms' + kind:32} {figures['p99_ms' + kind]:8.2f}")
     simulated = figures["replica_hours_per_minute"]
-    print(f"  {'replica_hours_per_minute':24} {simulated:8.0f}   target at least {LEAST_SIMULATED}")
+    print(f"  {'replica_hours_per_minute':32} {simulated:8.0f}   target at least {LEAST_SIMULATED}")
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
 def measure() -> dict[str, float]:
+    """With a switchback, and without; of the memory the most."""
+    plain, compared = ticks(PLAIN), ticks(SWITCHBACK)
+    return {
+        "replicas": REPLICAS,
+        **plain,
+        **{f"{name}_with_switchback": figure for name, figure in compared.items()},
+        "replica_hours_per_minute": simulated_per_minute(),
+    }
+
+
+def ticks(limits: Limits) -> dict[str, float]:
     """CPU time, so that other work on the machine does not count."""
-    running = fleet(pods=REPLICAS)
-    state, now, took = running.state, running.now, []
+    running = fleet(pods=REPLICAS, limits=limits)
+    state, now, took, kept = running.state, running.now, [], 0.0
+    lots = np.random.default_rng(1)
     for tick in range(TICKS):
         now += 15.0
         for pod in running.pods:
             pod.serve(state.in_force, LOADS[tick * len(LOADS) // TICKS], 15.0)
-        samples = [pod.sample(now) for pod in running.pods]
+        samples, lot = [pod.sample(now) for pod in running.pods], float(lots.random())
         began = time.process_time()
-        state = observe(state, samples, now)
-        answer = recommend(state, running.limits, now, 0.5)
+        state = observe(prepared(state, limits, now, lot), samples, now)
+        answer = recommend(state, limits, now, lot)
         if isinstance(answer, Decision):
-            state = acted(state, answer, now)
+            state = acted(state, answer, now, lot)
         took.append(1000.0 * (time.process_time() - began))
+        kept = max(kept, memory_kib(state))
     return {
-        "replicas": REPLICAS,
         "median_ms": float(np.median(took)),
         "p99_ms": float(np.quantile(took, 0.99)),
-        "memory_kib": memory_kib(state),
+        "memory_kib": kept,
         "checkpoint_kib": len(dump(state)) / 1024.0,
-        "replica_hours_per_minute": simulated_per_minute(),
     }
 
 

@@ -18,9 +18,9 @@ from specdec.tuning import (
     State,
     acted,
     estimated_prior,
-    kept_up,
     new_state,
     observe,
+    prepared,
     recommend,
 )
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Cell, Histogram, Sample, StockCounters
@@ -126,7 +126,7 @@ class Fleet:
             for pod in self.pods:
                 pod.serve(self.state.in_force, batch, every)
             samples = spoil([pod.sample(self.now, exact=exact) for pod in self.pods])
-            self.state = observe(kept_up(self.state, self.limits, self.now, self.lot), samples, self.now)
+            self.state = observe(prepared(self.state, self.limits, self.now, self.lot), samples, self.now)
             answer = recommend(self.state, self.limits, self.now, self.lot)
             self.answers.append(answer)
             if act and isinstance(answer, Decision):

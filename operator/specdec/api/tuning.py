@@ -159,7 +159,7 @@ class Tuning(Model):
     """How a new K reaches the engine. Automatic: live where the engine can, else by restart if `disruption` allows it.
     Changing to Restart or Live restarts pods that run the other way, once; Automatic keeps the way that they run."""
     min: K = MIN_K
-    """Smallest K that the tuner may choose."""
+    """Smallest K that the tuner may choose, unless it switches speculation off, see onBrokenDrafter."""
     max: K = MAX_K
     """Largest K that the tuner may choose; spec.speculator.numSpeculativeTokens bounds it as well."""
     objective: Objective = Objective()

@@ -71,6 +71,8 @@ def decided(decision: tuning.Decision, before: AcceptedDecision, after: Accepted
     kind, reason = _DECIDED[decision.kind]
     if decision.reason is tuning.Reason.TRIAL_ENDED:
         reason = EventReason.TRIAL_ENDED
+    if decision.reason is tuning.Reason.NO_K_PAYS:
+        kind = "Normal"
     gain = decision.gain
     predicted = f"; predicted {gain.mean_percent:+.1f} % [{gain.lower_percent:+.1f}, {gain.upper_percent:+.1f}]"
     measured = decision.kind is tuning.Kind.END_TRIAL or decision.reason is tuning.Reason.TRIAL_DELIVERED

@@ -47,7 +47,7 @@ def ticked(
     # Costs learned in another environment, as with another image or largest batch, are not those of this one.
     if tuner is None or tuner.environment != environment_of(resource):
         tuner = restored(resource, checkpoint, now, donor)
-    state = tuning.observe(tuning.kept_up(tuner, limits, now, chance), seen.samples, now, window)
+    state = tuning.observe(tuning.prepared(tuner, limits, now, chance), seen.samples, now, window)
     latest = max((engine.revision or 0 for engine in seen.known.values()), default=0)
     noted = judged(outdone(checkpoint, latest), state.moves)
     answer = tuning.recommend(state, limits, now, chance)

@@ -23,6 +23,7 @@ from specdec.tuning import (
     first_schedule,
     new_state,
     observe,
+    prepared,
     recommend,
 )
 from specdec.tuning.samples import Sample
@@ -78,8 +79,9 @@ class Tuned:
         now = EPOCH + seconds
         if samples:
             self.newest = max(sample.at for sample in samples) - EPOCH
-        self.state = observe(self.state, samples, now)
-        answer = recommend(self.state, self.limits(seconds), now, float(self.chance.random()))
+        limits, chance = self.limits(seconds), float(self.chance.random())
+        self.state = observe(prepared(self.state, limits, now, chance), samples, now)
+        answer = recommend(self.state, limits, now, chance)
         if not isinstance(answer, Decision):
             return None
         before = self.table()

@@ -1,6 +1,7 @@
 """The tuner. Pure: time and chance are arguments, nothing here reads a clock, a socket or the cluster.
 
     state = new_state(environment, prior)            # or load(text, environment, prior)
+    state = prepared(state, limits, now, chance)     # what follows from the limits alone
     state = observe(state, samples, now)             # one round of scrapes
     answer = recommend(state, limits, now, chance)   # Decision | Hold
     state = acted(state, answer, now)                # only after a Decision reached the engines
@@ -28,11 +29,10 @@ from specdec.tuning.prior import (
     estimated_costs,
     estimated_prior,
 )
-from specdec.tuning.recommending import acted, first_schedule, recommend
+from specdec.tuning.recommending import acted, first_schedule, prepared, recommend
 from specdec.tuning.state import State, in_line, new_state
 from specdec.tuning.summary import Summary, summarise
 from specdec.tuning.switchback import in_words as pairs_in_words
-from specdec.tuning.switchback import kept_up
 from specdec.tuning.telling import Candidate, Explanation
 from specdec.tuning.trials import in_words as canary_in_words
 from specdec.tuning.verdicts import promises
@@ -75,11 +75,11 @@ __all__ = [
     "first_schedule",
     "in_line",
     "inherited",
-    "kept_up",
     "load",
     "new_state",
     "observe",
     "pairs_in_words",
+    "prepared",
     "promises",
     "recommend",
     "summarise",

@@ -28,7 +28,7 @@ def explain(state: State, limits: Limits, now: float) -> Explanation:
     rows = tuple(
         _candidate(state, seen, (batch, k), int(table[batch - 1]), allowed=bool(inside[k, batch - 1]))
         for batch, _ in shares
-        for k in range(1, state.start_k + 1)
+        for k in range(0 if state.off else 1, state.start_k + 1)
     )
     return Explanation(
         summarise(state, limits),

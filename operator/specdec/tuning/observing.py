@@ -15,7 +15,6 @@ from specdec.tuning import (
     candidates,
     clock,
     costing,
-    drafter,
     pairs,
     season,
     surface,
@@ -49,6 +48,7 @@ Floats = NDArray[np.float64]
 
 REFIT_SECONDS: Final = 25.0
 RECENT_HALF_LIFE_SECONDS: Final = 60.0
+NOW_HALF_LIFE_SECONDS: Final = 20.0
 LOAD_HALF_LIFE_SECONDS: Final = 90.0
 DAY_HALF_LIFE_SECONDS: Final = 86_400.0
 POSITION1_HALF_LIFE_SECONDS: Final = 20.0
@@ -124,6 +124,7 @@ def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float
         acceptance=acceptance.forget(state.acceptance, elapsed),
         belief=surface.elapse(state.belief, elapsed),
         tried_steps=state.tried_steps * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
+        load_now=state.load_now * 0.5 ** (elapsed / NOW_HALF_LIFE_SECONDS),
         load=state.load * 0.5 ** (elapsed / LOAD_HALF_LIFE_SECONDS),
         day_load=state.day_load * 0.5 ** (elapsed / DAY_HALF_LIFE_SECONDS),
         position1=state.position1 * 0.5 ** (elapsed / POSITION1_HALF_LIFE_SECONDS),
@@ -146,14 +147,14 @@ def _learn_costs(state: State, intervals: Mapping[str, Interval], now: float) ->
 
 
 def _learn(state: State, intervals: Iterable[Interval]) -> State:
-    tried, load, day_load = state.tried_steps.copy(), state.load.tolist(), state.day_load.tolist()
+    tried, loads = state.tried_steps.copy(), [each.tolist() for each in (state.load_now, state.load, state.day_load)]
     memory, position1, recent = state.acceptance, state.position1, state.recent
     for interval in intervals:
         rows = _cost_rows(interval, state.start_k)
         for k, bucket, steps, seconds, requests in rows:
             tried[k, bucket] += steps
             weight = seconds * requests / steps
-            for buckets in (load, day_load):
+            for buckets in loads:
                 buckets[bucket][0] += weight
                 buckets[bucket][1] += weight * requests / steps
         seen = acceptance.evidence(interval)
@@ -163,8 +164,9 @@ def _learn(state: State, intervals: Iterable[Interval]) -> State:
     return replace(
         state,
         tried_steps=tried,
-        load=np.array(load),
-        day_load=np.array(day_load),
+        load_now=np.array(loads[0]),
+        load=np.array(loads[1]),
+        day_load=np.array(loads[2]),
         acceptance=memory,
         position1=position1,
         recent=recent,
@@ -228,12 +230,5 @@ def _watch_drafter(state: State, now: float) -> State:
         since, retries = None, 0
     elif trials >= BROKEN_DRAFTS and since is None:
         since = now
-    losing = _losing_since(state, now) if state.fitted_at == now else state.losing_since
-    unchanged = (since, retries, losing) == (state.broken_since, state.retries, state.losing_since)
-    return state if unchanged else replace(state, broken_since=since, retries=retries, losing_since=losing)
-
-
-def _losing_since(state: State, now: float) -> float | None:
-    if not drafter.loses(state):
-        return None
-    return now if state.losing_since is None else state.losing_since
+    unchanged = (since, retries) == (state.broken_since, state.retries)
+    return state if unchanged else replace(state, broken_since=since, retries=retries)

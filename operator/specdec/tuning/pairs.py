@@ -23,6 +23,8 @@ ALPHA: Final = 0.10
 SETTLING_SECONDS: Final = 5.0  # after a switch, until all engines were told; a quarter of a short time
 LONGEST: Final = 4.0  # times their length that those after the first may take, as when scrapes fail
 NOTHING: Final = Running()
+REFUTED_FOR_SECONDS: Final = 86_400.0
+SLICES: Final = 4  # of the time before
 LEAST_PAIRS: Final = 5  # before a verdict: the interval supposes that pairs are scattered normally
 
 ByPod = Mapping[tuple[str, str], Work]
@@ -49,12 +51,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All so far.
+    """All so far. Pods are watched from one such time before the next untuned one on, not all the time.
 
     untuned_k: the constant K that what tuning chose is held against. seconds: of each time.
     began, last_at: when this began, and the last untuned time, seconds since the epoch. lot: uniform in [0, 1), says
     when the next one comes. seen: log gain of each pair. refuted_at: when they showed that tuning loses.
-    lately: what was done with tuning in the last `seconds`, by scrape. pods: the newest page of each.
+    due_at: of the next untuned time, infinite while others than the tuner may change K.
+    lately: what was done with tuning in the last `seconds`, in a few slices. pods: the newest page of each.
     """
 
     untuned_k: int
@@ -64,6 +67,7 @@ class Pairs:
     lot: float
     seen: Running = NOTHING
     refuted_at: float = -inf
+    due_at: float = inf
     under_way: Pair | None = None
     lately: tuple[tuple[float, ByPod], ...] = ()
     pods: Mapping[str, Counters] = field(default_factory=dict)
@@ -89,6 +93,10 @@ class Pairs:
             return Finding.REFUTED
         return Finding.CONFIRMED if gain.lower_percent > 0.0 else Finding.OPEN
 
+    def stays_untuned(self, now: float) -> bool:
+        """Whether the untuned K stays because tuning was shown to lose."""
+        return now < self.refuted_at + REFUTED_FOR_SECONDS
+
     def before(self) -> ByPod:
         """What was done with tuning just now."""
         return _added(done for _, done in self.lately)
@@ -101,15 +109,16 @@ def observed(
 
     in_force: since `changed_at`. slower: of the untuned K.
     """
+    if pairs.under_way is None and now < pairs.due_at - 1.5 * pairs.seconds:
+        return replace(pairs, lately=(), pods={}) if pairs.pods else pairs
     settled = changed_at + min(SETTLING_SECONDS, pairs.seconds / 4)
-    pages = {sample.pod: work.counters(sample) for sample in samples if not sample.on_trial}
+    pages = {sample.pod: work.counters(sample, in_force) for sample in samples if not sample.on_trial}
     known = {pod: page for pod, page in pairs.pods.items() if page.at >= settled}
-    done = {(pod, page.incarnation): work.between(known.get(pod), page, in_force) for pod, page in pages.items()}
+    done = {(pod, page.incarnation): work.between(known.get(pod), page) for pod, page in pages.items()}
     pairs = replace(pairs, pods={**known, **pages})
     pair = pairs.under_way
     if pair is None:
-        recent = ((at, did) for at, did in pairs.lately if at > now - pairs.seconds)
-        return replace(pairs, lately=(*recent, (now, done)))
+        return replace(pairs, lately=_sliced(pairs, done, now))
     untuned, since = pair.back_at is None, pairs.last_at if pair.back_at is None else pair.back_at
     if now - since > LONGEST * pairs.seconds:
         return replace(pairs, under_way=None)
@@ -119,7 +128,16 @@ def observed(
     if now - since < pairs.seconds:
         return replace(pairs, under_way=pair)
     gained = _log_gain(pair, slower)
-    return replace(pairs, under_way=None, seen=pairs.seen if gained is None else pairs.seen.added(gained))
+    seen = pairs.seen if gained is None else pairs.seen.added(gained)
+    return replace(pairs, under_way=None, seen=seen, pods={})
+
+
+def _sliced(pairs: Pairs, done: ByPod, now: float) -> tuple[tuple[float, ByPod], ...]:
+    recent = [(at, did) for at, did in pairs.lately if at > now - pairs.seconds]
+    if recent and now - recent[-1][0] < pairs.seconds / SLICES:
+        at, did = recent.pop()
+        return (*recent, (at, _added((did, done))))
+    return (*recent, (now, done))
 
 
 def _log_gain(pair: Pair, slower: Slower) -> float | None:

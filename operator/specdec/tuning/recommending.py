@@ -43,9 +43,17 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
     if limits.mode is Mode.RECOMMEND and (ended := _left_over(state, limits, "mode is Recommend", now)) is not None:
         return ended
     answer = _answer(state, limits, now, chance)
+    if isinstance(answer, Decision) and answer.kind is Kind.ENABLE and drafter.why_off(state) is Reason.NO_K_PAYS:
+        # off was right for the load of that moment alone; no mode keeps it for good
+        return answer
     if limits.mode is Mode.RECOMMEND and isinstance(answer, Decision):
         return Hold(Reason.RECOMMEND_ONLY, f"would act: {answer.message}", now, answer)
     return answer
+
+
+def prepared(state: State, limits: Limits, now: float, chance: float) -> State:
+    """`state` with what follows from `limits` alone, before a round of scrapes is observed."""
+    return switchback.kept_up(drafter.watched(state, limits, now), limits, now, chance)
 
 
 def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:
@@ -192,7 +200,7 @@ def acted(state: State, decision: Decision, now: float, chance: float = 0.5) -> 
         return trials.begun(state, decision, now)
     if decision.kind is Kind.END_TRIAL:
         return trials.ended(state, now)
-    if decision.reason is Reason.SWITCHBACK:
+    if decision.kind is Kind.TRIAL and decision.reason is Reason.SWITCHBACK:
         return switchback.begun(state, decision, now, chance)
     return switchback.followed(state, _moved(state, decision, now), decision, now)
 
@@ -200,7 +208,7 @@ def acted(state: State, decision: Decision, now: float, chance: float = 0.5) -> 
 def _moved(state: State, decision: Decision, now: float) -> State:
     before = state.in_force if state.trial is None else state.trial.back_to
     state = verdicts.remember(state, decision, before, now)
-    state = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision, trial=None)
+    state = replace(state, in_force=decision.schedule, changed_at=now, trial=None)
     if decision.kind is Kind.TRIAL:
         return learning.begun(state, decision, before, now)
     if decision.reason is Reason.TRIAL_ENDED:

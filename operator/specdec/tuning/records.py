@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from specdec.tuning import figures
 from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.pairs import Pairs
-from specdec.tuning.season import HOUR, HOURS, Season
+from specdec.tuning.season import HOURS, Season
 from specdec.tuning.sequential import Running
 from specdec.tuning.state import Trial
-
-LARGEST_HALF: Final = 65_504.0  # of a number in half precision
 
 
 def canary(canary: Canary) -> dict[str, Any]:
@@ -54,21 +52,17 @@ def read_canary(document: Mapping[str, Any] | None, most: int) -> Canary | None:
 
 
 def season(season: Season) -> str:
-    """Requests in service and mean batch of each hour, in half precision; the one under way is lost."""
-    busy, batches = season.hours.T
-    mean = np.divide(batches, busy, out=np.zeros_like(busy), where=busy > 0)
-    kept = np.stack((busy / HOUR, mean), axis=1).clip(0.0, LARGEST_HALF)
-    return base64.b64encode(np.where(np.isnan(season.hours), np.nan, kept).astype("<f2").tobytes()).decode()
+    """The hours; the one under way is lost."""
+    return base64.b64encode(season.hours.astype("<f2").tobytes()).decode()
 
 
 def read_season(text: str | None) -> Season:
     if text is None:
         return Season()
-    kept = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").astype(float).reshape(HOURS, 2)
-    if not ((kept >= 0) | np.isnan(kept)).all():
+    hours = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").reshape(HOURS, 2)
+    if not ((hours >= 0) | np.isnan(hours)).all():
         raise figures.CheckpointError("the load of an hour is negative")
-    busy = kept[:, 0] * HOUR
-    return Season(np.stack((busy, busy * kept[:, 1]), axis=1))
+    return Season(hours.astype(np.float16))
 
 
 def trial(trial: Trial) -> dict[str, Any]:
@@ -99,7 +93,7 @@ def read_pairs(document: Mapping[str, Any] | None, most: int) -> Pairs | None:
     count, mean, squares = document["seen"]
     return Pairs(
         untuned_k=figures.k_of(document["untunedK"], most),
-        seconds=figures.finite(document["seconds"]),
+        seconds=figures.finite(document.get("seconds", 60.0)),
         began=figures.finite(document["began"]),
         last_at=figures.finite(document["lastAt"]),
         lot=figures.finite(document["lot"]),

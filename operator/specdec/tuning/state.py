@@ -12,7 +12,7 @@ from specdec.api.schedule import Schedule, constant
 from specdec.tuning import acceptance, surface
 from specdec.tuning.acceptance import AcceptanceMemory
 from specdec.tuning.canary import Canary
-from specdec.tuning.decisions import Decision, Move
+from specdec.tuning.decisions import Move
 from specdec.tuning.pairs import Pairs
 from specdec.tuning.prior import Environment, Prior
 from specdec.tuning.season import Season
@@ -76,7 +76,8 @@ class State:
 
     tried_steps: shape (start_k + 1, BUCKETS), engine steps seen by K and batch bucket, forgotten slowly.
     slots: which pods have a level in `belief`, by name; `surface` is what `belief` says on the grid.
-    load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds; minutes and a day.
+    load_now, load, day_load: shape (BUCKETS, 2): request-seconds and their mean batch times request-seconds, of
+    seconds, minutes and a day.
     broken_since, losing_since: since when first tokens have been poor, and since when no K has paid.
     position1: recent trials and acceptances on position 1, shape (2,), forgotten within a minute.
     canary: the replica that tries another start value. failed: start values that a replica tried in vain, and when.
@@ -90,6 +91,7 @@ class State:
     start_k: int
     acceptance: AcceptanceMemory
     tried_steps: Floats
+    load_now: Floats
     load: Floats
     day_load: Floats
     grid: Grid
@@ -117,7 +119,6 @@ class State:
     pairs: Pairs | None = None
     season: Season = field(default_factory=Season)
     moves: tuple[Move, ...] = ()
-    last_decision: Decision | None = None
 
     @property
     def seen_drafts(self) -> float:
@@ -169,6 +170,7 @@ def new_state(
         start_k=start,
         acceptance=acceptance.from_profile(prior.acceptance, prior.acceptance_drafts),
         tried_steps=np.zeros((environment.start_k + 1, BUCKETS)),
+        load_now=np.zeros((BUCKETS, 2)),
         load=np.zeros((BUCKETS, 2)),
         day_load=np.zeros((BUCKETS, 2)),
         grid=on,

@@ -106,7 +106,10 @@ def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:
         best = candidates.better_table(seen, inside, now, state.day_load, candidates.Doubt(1.28, 1.28, margin))
     else:
         best = candidates.plain_table(seen, inside, now, state.day_load, margin)
-    return over_untuned, candidates.as_schedule(best), gains.gain(seen, now, best, state.day_load)
+    better = gains.gain(seen, now, best, state.day_load)
+    if state.off and better.mean_percent <= 0:  # off is in no table
+        return over_untuned, state.in_force, NO_GAIN
+    return over_untuned, candidates.as_schedule(best), better
 
 
 def _by_restart(state: State, limits: Limits) -> tuple[Schedule, Gain]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -11,14 +12,13 @@ from specdec.tuning import candidates, constraints, gains, learning
 from specdec.tuning.candidates import Ints, Outlook
 from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, Switching
-from specdec.tuning.pairs import Finding, Pair, Pairs
+from specdec.tuning.pairs import REFUTED_FOR_SECONDS, Finding, Pair, Pairs
 from specdec.tuning.state import State, Trial
 
 LEAST_SHARE: Final = 0.2  # of the request time, at batch sizes where the untuned K is another than the tuned
 DEAREST_LOG: Final = 0.3  # time per token: an untuned K that would cost users more than this is not put in force
 BUSY_SHARE: Final = 0.02  # of the request time, at the batch sizes where that is looked at
 OVERDUE_CHANCE: Final = 0.1  # that a time which guards put off begins now: not with what they waited for
-REFUTED_FOR_SECONDS: Final = 86_400.0
 FORCED: Final = (Reason.BOUNDS_CHANGED, Reason.GRAPH_LIMIT)
 
 
@@ -31,17 +31,23 @@ def kept_up(state: State, limits: Limits, now: float, chance: float) -> State:
         return state if state.pairs is None else replace(state, pairs=None)
     pairs, untuned_k = state.pairs, min(state.start_k, limits.max_k)
     if pairs is None or pairs.untuned_k != untuned_k:
-        pairs = Pairs(untuned_k, limits.switchback_seconds, now, now, chance)
-    ours = limits.mode is Mode.AUTO and not limits.paused and limits.switching is Switching.LIVE and not state.off
-    if pairs.seconds != limits.switchback_seconds or not ours:
+        refuted_at = -inf if pairs is None else pairs.refuted_at
+        pairs = Pairs(untuned_k, limits.switchback_seconds, now, now, chance, refuted_at=refuted_at)
+    if pairs.seconds != limits.switchback_seconds:
         pairs = replace(pairs, seconds=limits.switchback_seconds, under_way=None, lately=())
-    return state if pairs is state.pairs else replace(state, pairs=pairs)
+    ours = limits.mode is Mode.AUTO and not limits.paused and limits.switching is Switching.LIVE and not state.off
+    if not ours or pairs.stays_untuned(now):
+        pairs = replace(pairs, due_at=inf, under_way=None)
+    else:
+        due_at = pairs.last_at + pairs.seconds / limits.switchback_share * (0.5 + pairs.lot)
+        pairs = pairs if pairs.due_at == due_at else replace(pairs, due_at=due_at)
+    return replace(state, pairs=pairs)
 
 
 def untuned_time(state: State, limits: Limits, now: float) -> Decision | Hold | None:
     """While the untuned K is in force for a while: that it stays, or its end, which needs no evidence."""
     trial = state.trial
-    if trial is None or not trial.untuned or limits.switching is not Switching.LIVE:
+    if trial is None or not trial.untuned or limits.switching is Switching.RESTART:
         return None
     seen = candidates.outlook(state)
     before = learning.before(state, candidates.allowed(limits, state.start_k, state.grid))
@@ -60,17 +66,18 @@ def refuted(state: State, limits: Limits, now: float) -> Decision | Hold | None:
         return None
     if limits.switching is not Switching.LIVE:
         return None
-    gain, again = pairs.gain(), pairs.refuted_at + REFUTED_FOR_SECONDS
+    gain = pairs.gain()
     untuned = candidates.as_schedule(_untuned(state, limits))
     if gain is not None:
         back = Gain(-gain.mean_percent, -gain.upper_percent, -gain.lower_percent)
         message = f"{in_words(pairs)}; K = {max(untuned.ks)} stays for a day"
         return Decision(Kind.TAKE_BACK, untuned, back, Reason.SWITCHBACK_REFUTED, message, now)
-    if now >= again:
+    if not pairs.stays_untuned(now):
         return None
-    message = f"tuning lost against K = {pairs.untuned_k} in a switchback; it goes on in {(again - now) / 3600:.0f} h"
+    hours = (pairs.refuted_at + REFUTED_FOR_SECONDS - now) / 3600
+    message = f"tuning lost against K = {pairs.untuned_k} in a switchback; it goes on in {hours:.0f} h"
     if state.in_force != untuned:  # as after bounds that came and went
-        return Decision(Kind.LIVE, untuned, NO_GAIN, Reason.SWITCHBACK_REFUTED, message, now)
+        return Decision(Kind.LIVE, untuned, NO_GAIN, Reason.SWITCHBACK, message, now)
     return Hold(Reason.SWITCHBACK_REFUTED, message, pairs.refuted_at)
 
 
@@ -90,8 +97,7 @@ def begin(state: State, limits: Limits, seen: Outlook, table: Ints, now: float, 
     if pairs is None or limits.switchback_share <= 0 or limits.mode is not Mode.AUTO:
         return None
     seconds = pairs.seconds
-    due_at = pairs.last_at + seconds / limits.switchback_share * (0.5 + pairs.lot)
-    if now < due_at or (now - due_at > seconds and chance >= OVERDUE_CHANCE):
+    if now < pairs.due_at or (_overdue(pairs, now) and chance >= OVERDUE_CHANCE):
         return None
     untuned = _untuned(state, limits)
     if not any(pairs.before().values()) or _share_that_differs(state, table, untuned) < LEAST_SHARE:
@@ -107,8 +113,9 @@ def begun(state: State, decision: Decision, now: float, chance: float) -> State:
     """`state` while the untuned K is in force. chance: see `Pairs.lot`."""
     pairs, trial = state.pairs, Trial(now + (decision.trial_seconds or 0.0), state.in_force, untuned=True)
     if pairs is not None:
-        pairs = replace(pairs, last_at=now, lot=chance, under_way=Pair(pairs.before()), lately=())
-    changed = replace(state, in_force=decision.schedule, changed_at=now, last_decision=decision)
+        lot = min(chance / OVERDUE_CHANCE, 1.0) if _overdue(pairs, now) else chance
+        pairs = replace(pairs, last_at=now, lot=lot, under_way=Pair(pairs.before()), lately=())
+    changed = replace(state, in_force=decision.schedule, changed_at=now)
     return replace(changed, trial=trial, pairs=pairs)
 
 
@@ -121,14 +128,12 @@ def followed(before: State, after: State, decision: Decision, now: float) -> Sta
     if pairs is None:
         return after
     if decision.reason is Reason.SWITCHBACK_REFUTED:
-        since = now if pairs.seen.count else pairs.refuted_at
-        fresh = Pairs(pairs.untuned_k, pairs.seconds, now, now, pairs.lot, refuted_at=since)
-        return replace(after, pairs=fresh)
-    pair = pairs.under_way
-    if pair is None or decision.reason is Reason.SWITCHBACK:
-        return after
+        return replace(after, pairs=Pairs(pairs.untuned_k, pairs.seconds, now, now, pairs.lot, refuted_at=now))
     if decision.reason in FORCED or decision.kind in (Kind.DISABLE, Kind.ENABLE):
-        return replace(after, pairs=replace(pairs, under_way=None))
+        return replace(after, pairs=replace(pairs, under_way=None, lately=()))
+    pair = pairs.under_way
+    if pair is None:
+        return after
     if before.trial is not None and before.trial.untuned:
         return replace(after, pairs=replace(pairs, under_way=replace(pair, back_at=now)))
     return after
@@ -142,6 +147,10 @@ def in_words(pairs: Pairs) -> str:
         return f"{against}: {count} pairs, too few to say more"
     interval = f"{gain.mean_percent:+.1f} % [{gain.lower_percent:+.1f}, {gain.upper_percent:+.1f}]"
     return f"{against}: {interval} tokens per second at equal batch in {count} pairs: {pairs.finding.value}"
+
+
+def _overdue(pairs: Pairs, now: float) -> bool:
+    return now - pairs.due_at > pairs.seconds
 
 
 def _untuned(state: State, limits: Limits) -> Ints:

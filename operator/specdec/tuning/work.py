@@ -13,13 +13,15 @@ from math import log
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
+from specdec.tuning.window import BUCKETS
 
 LEAST_TOKENS: Final = 200.0  # of the smaller side, at batches that both sides had, to be compared
 
-Cells = Mapping[tuple[int, int], tuple[float, float, float, float]]
+Floats = NDArray[np.float64]
 Done = tuple[float, float, float, float]
 """Request-seconds, tokens, steps, and requests added up over the steps."""
 Work = Mapping[int, Done]
@@ -27,50 +29,70 @@ Work = Mapping[int, Done]
 Slower = Callable[[float, float], float]
 """Log of the time per token at a second batch size over that at a first one."""
 
-STOCK: Final = (-1, -1)  # the one cell of an engine without exact counters
+STOCK: Final = -1  # key of the one cell of an engine without exact counters
+WHOLE: Final = -2  # the same where its batch does not matter, and the bucket of all batch sizes
 NONE: Final[Done] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One pod's counters of pure decode steps: steps, seconds, requests and tokens by (K, bucket).
+    """One pod's counters of pure decode steps. keys: shape (cells,), K * BUCKETS + bucket, ascending.
 
-    With stock counters one cell for all: steps, request-seconds, requests per step added up, tokens.
+    cells: shape (cells, 4), steps, seconds, requests and tokens. With stock counters one cell for all: steps,
+    request-seconds, requests per step added up, tokens.
     """
 
     incarnation: str
     at: float
-    cells: Cells
+    keys: NDArray[np.int16]
+    cells: Floats
 
 
-def counters(sample: Sample) -> Counters:
-    """Those of one page."""
-    cells = {
-        (c.k, c.bucket): (c.steps, c.step_seconds, c.requests, c.generated_tokens) for c in sample.cells if not c.mixed
-    }
-    return Counters(sample.incarnation, sample.at, cells or _stock(sample))
+def counters(sample: Sample, schedule: Schedule | None = None) -> Counters:
+    """Those of one page.
 
-
-def between(before: Counters | None, after: Counters, schedule: Schedule | None = None) -> Work:
-    """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts.
-
-    schedule: leaves out what ran with another K than it says, as on an engine that was not told yet.
+    schedule: leaves out what ran with another K than it says, as on an engine that was not told yet. Stock counters do
+    not tell; all their batch sizes are then one bucket, which no border cuts.
     """
+    rows: list[tuple[float, ...]] = sorted(
+        (c.k * BUCKETS + c.bucket, c.steps, c.step_seconds, c.requests, c.generated_tokens)
+        for c in sample.cells
+        if not c.mixed and (schedule is None or c.k in _ks(schedule, c.bucket))
+    )
+    if not sample.cells:
+        rows = _stock(sample, STOCK if schedule is None else WHOLE)
+    table = np.array(rows, dtype=float).reshape(-1, 5)
+    return Counters(sample.incarnation, sample.at, table[:, 0].astype(np.int16), table[:, 1:])
+
+
+def between(before: Counters | None, after: Counters) -> Work:
+    """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts."""
     if before is None or before.incarnation != after.incarnation or after.at <= before.at:
         return {}
+    moved = _moved(before, after)
+    if moved is None:
+        return {}
     work: Work = {}
-    for key, now in after.cells.items():
-        steps, seconds, requests, tokens = np.subtract(now, before.cells.get(key, NONE)).tolist()
-        if not (steps >= 0 and seconds >= 0 and requests >= 0 and tokens >= 0):
-            return {}
+    for key, (steps, seconds, requests, tokens) in zip(after.keys.tolist(), moved.tolist(), strict=True):
         if not steps or not requests or not seconds:
             continue
-        k, bucket = key if key != STOCK else (None, int(np.searchsorted(BATCH_BUCKET_ENDS, round(requests / steps))))
-        if schedule is not None and k is not None and k not in _ks(schedule, bucket):
-            continue
-        waited = seconds if key == STOCK else seconds * requests / steps
+        bucket, waited = key % BUCKETS, seconds * requests / steps
+        if key < 0:
+            waited = seconds
+            bucket = WHOLE if key == WHOLE else int(np.searchsorted(BATCH_BUCKET_ENDS, round(requests / steps)))
         work = added((work, {bucket: (waited, tokens, steps, requests)}))
     return work
+
+
+def _moved(before: Counters, after: Counters) -> Floats | None:
+    """Shape (cells of `after`, 4): the differences, or None where a counter fell, was lost or is no count."""
+    moved = after.cells.copy()
+    if before.keys.size:
+        at = np.searchsorted(after.keys, before.keys)
+        if after.keys.size == 0 or (at >= after.keys.size).any() or (after.keys[at] != before.keys).any():
+            return None
+        moved[at] -= before.cells
+    return moved if (moved >= 0.0).all() else None
 
 
 def added(works: Iterable[Work]) -> Work:
@@ -115,8 +137,8 @@ def _ks(schedule: Schedule, bucket: int) -> frozenset[int]:
     return frozenset(schedule.k_at(batch) for batch in range(first, max(first, last) + 1))
 
 
-def _stock(sample: Sample) -> Cells:
+def _stock(sample: Sample, key: int) -> list[tuple[float, ...]]:
     stock, itl = sample.stock, sample.stock.inter_token_latency
     if itl is None or stock.engine_steps is None or stock.generated_tokens is None:
-        return {}
-    return {STOCK: (stock.engine_steps, itl.sum_seconds, itl.count, stock.generated_tokens)}
+        return []
+    return [(key, stock.engine_steps, itl.sum_seconds, itl.count, stock.generated_tokens)]

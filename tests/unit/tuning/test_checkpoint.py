@@ -57,7 +57,7 @@ def test_a_full_memory_is_small_enough_for_a_config_map() -> None:
     running = learned()
     fine = Schedule(tuple(Tier(1 + 16 * n, 16 * (n + 1), 7 - n % 7) for n in range(16)))
     move = replace(running.state.moves[-1], before=fine, after=fine, realised=Gain(1.23456, -1.23456, 2.34567))
-    hours = np.full((168, 2), 12_345.678)
+    hours = np.full((168, 2), 12_345.678, dtype=np.float16)
     seen = Running().added(0.0512345).added(0.0498765)
     full = replace(
         running.state,

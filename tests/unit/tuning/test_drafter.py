@@ -5,19 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from specdec.api.schedule import constant
 from specdec.tuning import (
+    Constraint,
     Disruption,
     Hold,
     Kind,
+    LatencyMetric,
     Limits,
+    Mode,
     OnBrokenDrafter,
+    Pairs,
     Reason,
     Switching,
     estimated_costs,
     estimated_prior,
+    explain,
+    summarise,
 )
 from tests.support.engines import BROKEN, CODE, START, Fleet, fleet
 
@@ -162,3 +169,60 @@ def test_stock_counters_do_not_show_when_drafting_would_pay_again_so_it_goes_on(
     running = dear_under_load()
     running.run(900, 80, exact=False)
     assert not switched(running)
+
+
+def test_off_for_a_load_ends_with_it_also_where_the_tuner_only_recommends() -> None:
+    running = dear_under_load()
+    running.run(600, 80)
+    assert running.state.off
+    running.limits = Limits(mode=Mode.RECOMMEND)
+    running.run(900, 4)
+    assert not running.state.off
+    running.run(900, 80)
+    assert not running.state.off
+
+
+def test_loads_that_come_and_go_within_minutes_are_not_followed_for_long() -> None:
+    running = dear_under_load()
+    for _ in range(12):
+        running.run(360, 80)
+        running.run(360, 4)
+    assert len(switched(running)) <= 4
+
+
+def test_what_comes_back_keeps_to_the_latency_target() -> None:
+    running = dear_under_load(constraints=(Constraint(LatencyMetric.INTER_TOKEN_LATENCY, 50, 0.0098),))
+    running.run(600, 80)
+    running.run(900, 4)
+    back = next(d for d in running.decisions if d.kind is Kind.ENABLE)
+    steps = running.pods[0].costs.step_ms(back.schedule.k_at(4), np.array([4.0]))
+    assert float(steps[0]) <= 9.8 * 1.05
+
+
+@pytest.mark.parametrize(("least", "off"), [(1, False), (5, True)])
+def test_every_k_means_those_that_the_bounds_allow(least: int, off: bool) -> None:
+    """At this load K = 1 is as good as none, and K = 5 a third dearer."""
+    running = fleet(profile=POOR, limits=Limits(min_k=least))
+    running.run(900, 120)
+    assert running.state.off is off
+
+
+def test_while_off_nothing_worse_is_recommended_and_no_drafts_are_explained() -> None:
+    running = dear_under_load()
+    running.run(3000, 80)
+    assert running.state.off
+    shown = summarise(running.state, running.limits)
+    assert shown.recommended is not None
+    assert shown.recommended.off
+    assert any(line.strip().startswith("K=0") for line in explain(running.state, running.limits, running.now).lines())
+
+
+def test_where_a_switchback_refuted_the_estimates_they_switch_nothing_off() -> None:
+    running = dear_under_load(switchback_share=0.02)
+    running.run(60, 80)
+    pairs = Pairs(7, 60.0, START, running.now, 0.5, refuted_at=running.now)
+    running.state = replace(running.state, pairs=pairs)
+    running.answers.clear()
+    running.run(4 * 3600, 80)
+    assert not switched(running)
+    assert running.state.in_force.ks == (7,)

@@ -49,8 +49,8 @@ def day_and_night(hour: int) -> float:
 def test_each_hour_of_the_week_has_its_own_load() -> None:
     season = after(HOURS + 1, float)
     assert season.known == HOURS
-    assert season.hours[:, 0] / HOUR == pytest.approx(np.arange(HOURS), abs=1e-6)
-    assert (season.hours[1:, 1] / season.hours[1:, 0])[1:] == pytest.approx(10.0)
+    assert season.hours[:, 0].astype(float) == pytest.approx(np.arange(HOURS), abs=0.1)
+    assert season.hours[1:, 1].astype(float) == pytest.approx(10.0)
 
 
 def test_nothing_is_said_of_a_week_before_each_hour_was_seen() -> None:
@@ -81,7 +81,7 @@ def test_an_hour_that_comes_again_counts_half() -> None:
     season = replace(season, hour=0, seen=0.0, sums=(0.0, 0.0))
     for minute in range(1, 62):
         season = watched(season, MONDAY + WEEK + minute * 60.0 - 60.0, 60.0, 30.0 * 60.0, 0.0)
-    assert season.hours[0, 0] / HOUR == pytest.approx(20.0, abs=0.5)
+    assert float(season.hours[0, 0]) == pytest.approx(20.0, abs=0.5)
 
 
 @pytest.mark.parametrize(("minutes", "counts"), [(29, False), (40, True)])
@@ -90,7 +90,7 @@ def test_an_hour_of_which_too_little_was_seen_does_not_count(minutes: int, count
     season = watched(season, MONDAY + HOUR + 1.0, 0.0, 0.0, 0.0)
     assert (season.known == 1) is counts
     if counts:
-        assert season.hours[0, 0] / HOUR == pytest.approx(10.0)
+        assert float(season.hours[0, 0]) == pytest.approx(10.0)
 
 
 def test_what_lies_between_two_scrapes_far_apart_was_not_seen() -> None:
@@ -138,9 +138,9 @@ def test_the_tuner_learns_it_from_pages_and_keeps_it() -> None:
     season = running.state.season
     assert season.known == 3
     at = int((START - MONDAY) // HOUR + 1) % HOURS
-    assert season.hours[at, 0] / HOUR == pytest.approx(60.0, rel=0.1)  # 2 pods with 30 requests each
+    assert float(season.hours[at, 0]) == pytest.approx(60.0, rel=0.1)  # 2 pods with 30 requests each
     kept = load(dump(running.state), running.state.environment, running.state.prior).season
-    np.testing.assert_allclose(kept.hours, season.hours, rtol=2e-3)
+    np.testing.assert_array_equal(kept.hours, season.hours)
 
 
 def test_a_week_weighs_what_a_restart_gains() -> None:

@@ -27,9 +27,9 @@ from specdec.tuning import (
     dump,
     estimated_prior,
     explain,
-    kept_up,
     load,
     pairs_in_words,
+    prepared,
     recommend,
     summarise,
 )
@@ -211,7 +211,16 @@ def test_it_ends_at_once_when_it_has_become_dear() -> None:
     assert ends[:1] == ["it costs users too much"]
 
 
-@pytest.mark.parametrize("hold", [{"rollout_in_progress": True}, {"min_drafts": 10**9}, {"metrics_age_seconds": None}])
+@pytest.mark.parametrize(
+    "hold",
+    [
+        {"rollout_in_progress": True},
+        {"min_drafts": 10**9},
+        {"metrics_age_seconds": None},
+        {"switching": Switching.NONE},
+    ],
+    ids=lambda hold: next(iter(hold)),
+)
 def test_it_ends_in_time_whatever_holds_the_tuner(hold: dict[str, Any]) -> None:
     running = tuned_fleet()
     until_untuned(running)
@@ -232,13 +241,12 @@ def test_bounds_that_move_end_it_with_what_tuning_chose() -> None:
     assert running.state.trial is None
 
 
-@pytest.mark.parametrize("switching", [Switching.RESTART, Switching.NONE])
-def test_nothing_of_it_moves_k_by_restart(switching: Switching) -> None:
+def test_nothing_of_it_moves_k_by_restart() -> None:
     refuted = with_seen(tuned_fleet(), [-0.05, -0.06, -0.055] * 3)
     untuned = tuned_fleet()
     until_untuned(untuned)
     for running in (refuted, untuned):
-        running.limits = replace(LIMITS, switching=switching, disruption=Disruption(1, True))
+        running.limits = replace(LIMITS, switching=Switching.RESTART, disruption=Disruption(1, True))
         running.answers.clear()
         running.run(10 * MINUTE, 60.0)
         assert not running.decisions
@@ -272,6 +280,7 @@ class Traffic:
     pods: list[Pod] = field(default_factory=lambda: [Pod(f"pod-{n}", COSTS, chance=chance(n)) for n in range(2)])
     late: Mapping[str, Schedule] = field(default_factory=dict)
     now: float = START
+    exact: bool = True
 
     def serve(self, pairs: Pairs, schedule: Schedule, batch: float, away: str = "") -> Pairs:
         """A minute; `schedule` has just come into force. away: a pod of which no page is read."""
@@ -280,7 +289,7 @@ class Traffic:
             self.now += 15.0
             for pod in self.pods:
                 pod.serve(self.late.get(pod.name, schedule), batch, 15.0)
-            samples = [pod.sample(self.now) for pod in self.pods if pod.name != away]
+            samples = [pod.sample(self.now, exact=self.exact) for pod in self.pods if pod.name != away]
             pairs = observed(pairs, samples, schedule, changed_at, self.now, slower=slower)
         return pairs
 
@@ -298,7 +307,8 @@ def chance(seed: int) -> np.random.Generator:
 
 
 def fresh() -> Pairs:
-    return Pairs(7, MINUTE, START, START, 0.5)
+    """Watched from the beginning."""
+    return Pairs(7, MINUTE, START, START, 0.5, due_at=START)
 
 
 def began(pairs: Pairs, now: float) -> Pairs:
@@ -432,6 +442,49 @@ def test_the_untuned_k_comes_back_after_another_move_and_the_day_is_no_longer() 
     assert in_pairs(running).refuted_at == refuted_at
 
 
+def test_bounds_that_move_in_the_untuned_day_do_not_end_it() -> None:
+    running = with_seen(tuned_fleet(), [-0.05, -0.06, -0.055] * 3)
+    running.run(15.0, 60.0)
+    running.limits = replace(LIMITS, max_k=6)
+    running.run(HOUR, 60.0)
+    assert running.state.in_force.ks == (6,)
+    running.limits = LIMITS
+    running.run(MINUTE, 60.0)
+    assert running.state.in_force.ks == (7,)
+    verdicts = [d for d in running.decisions if d.reason is Reason.SWITCHBACK_REFUTED]
+    assert len(verdicts) == 1
+
+
+def test_pods_are_watched_only_around_an_untuned_time() -> None:
+    running = tuned_fleet(limits=Limits(switchback_share=0.02))
+    until_untuned(running)
+    running.run(2 * MINUTE + 30.0, 60.0)
+    assert in_pairs(running).under_way is None
+    assert not in_pairs(running).pods
+    running.run(10 * MINUTE, 60.0)
+    assert not in_pairs(running).pods
+    until_untuned(running)
+    assert len(in_pairs(running).pods) == 2
+
+
+def test_the_time_before_is_kept_in_a_few_slices() -> None:
+    traffic, pairs = Traffic(), replace(fresh(), seconds=HOUR)
+    for _ in range(70):
+        pairs = traffic.serve(pairs, constant(3, 256), 30.0)
+    assert 3 <= len(pairs.lately) <= 6
+    tokens = sum(done[1] for work in pairs.before().values() for done in work.values())
+    each = 2 * 30.0 * HOUR / (float(COSTS.step_ms(3, np.array([30.0]))[0]) / 1000.0) * (1 + sum(CHAT[:3]))
+    assert 0.5 * each < tokens <= each  # an interval in which the schedule was told anew does not count
+
+
+def test_stock_counters_lose_no_pair_at_the_border_of_a_bucket() -> None:
+    traffic, pairs = Traffic(exact=False), fresh()
+    for _ in range(6):
+        pairs = traffic.pair(pairs, constant(3, 256), constant(7, 256), (44.0, 53.0))
+    assert pairs.seen.count == 6
+    assert pairs.seen.mean == pytest.approx(true_gain(3, 7, 44.0), abs=0.02)
+
+
 @pytest.mark.parametrize(
     "others",
     [{"paused": True}, {"mode": Mode.RECOMMEND}, {"switching": Switching.RESTART}, {"switchback_seconds": 30.0}],
@@ -441,7 +494,7 @@ def test_a_pair_is_given_up_while_others_may_change_k(others: dict[str, Any]) ->
     running = tuned_fleet()
     until_untuned(running)
     count = in_pairs(running).seen.count
-    after = kept_up(running.state, replace(LIMITS, **others), running.now, 0.5).pairs
+    after = prepared(running.state, replace(LIMITS, **others), running.now, 0.5).pairs
     assert after is not None
     assert (after.under_way, after.seen.count) == (None, count)
 
