@@ -33,6 +33,8 @@ PARTLY_SCRAPED: Final = "PartlyScraped"
 # Reasons that come and go with each scrape and change nothing for anybody: told like figures.
 PASSING: Final = frozenset({SCRAPED, PARTLY_SCRAPED, *(reason.value for reason in AT_REST)})
 
+# Holds that are about the replica on trial.
+SAID_OF_TRIALS: Final = (Reason.TRIAL_RUNNING, Reason.OUTSIDE_WINDOW, Reason.QUIETER_HOUR_AHEAD)
 MOST_WARNINGS: Final = 10
 
 Answer = tuning.Decision | tuning.Hold
@@ -132,7 +134,7 @@ def _tuned(answer: Answer | None) -> Finding | None:
 
 
 def _restart_trial(trial: RestartTrial, answer: Answer | None) -> str:
-    if isinstance(answer, tuning.Hold) and answer.reason in (Reason.TRIAL_RUNNING, Reason.OUTSIDE_WINDOW):
+    if isinstance(answer, tuning.Hold) and answer.reason in SAID_OF_TRIALS:
         return answer.message
     return f"one replica tries K {trial_in_words(trial)} beside its peers"
 

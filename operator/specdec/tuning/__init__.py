@@ -1,7 +1,7 @@
 """The tuner. Pure: time and chance are arguments, nothing here reads a clock, a socket or the cluster.
 
     state = new_state(environment, prior)            # or load(text, environment, prior)
-    state = prepared(state, limits, now, chance)     # what follows from the limits alone
+    state = prepared(state, limits, now, chance)     # what follows from the limits
     state = observe(state, samples, now)             # one round of scrapes
     answer = recommend(state, limits, now, chance)   # Decision | Hold
     state = acted(state, answer, now)                # only after a Decision reached the engines

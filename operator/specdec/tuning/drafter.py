@@ -57,7 +57,9 @@ def watched(state: State, limits: Limits, now: float) -> State:
     Without exact counters nothing is seen of steps without drafts, so nothing would tell when drafting pays again: then
     it is taken to pay.
     """
-    if state.fitted_at != state.last_at or not state.exact or state.off:
+    if state.off or not state.exact:
+        return state if state.losing_since is None else replace(state, losing_since=None)
+    if state.fitted_at != state.last_at:
         return state
     since = (state.losing_since or now) if _loses(state, limits) is not None else None
     return state if since == state.losing_since else replace(state, losing_since=since)
@@ -104,7 +106,7 @@ def _patience(state: State) -> float:
 
 def _while_off(state: State, limits: Limits, now: float) -> Decision | Hold:
     """On again when drafting is seen to pay, else a short try after an hour, then rarer and rarer."""
-    size = state.grid.batches.size
+    least = constant(max(limits.min_k, 1), state.grid.batches.size)
     wait = RETRY_AFTER_SECONDS * 2.0 ** min(state.retries, 5)
     # Where a lost checkpoint leaves untold since when, the first page that was seen says it.
     since = next((at for at in (state.disabled_at, state.first_at) if at is not None), now)
@@ -116,11 +118,9 @@ def _while_off(state: State, limits: Limits, now: float) -> Decision | Hold:
         return Hold(why, f"speculation is off; next try in {since + wait - now:.0f} s", since)
     if limits.switching is not Switching.LIVE:
         return Hold(Reason.SWITCHING_UNAVAILABLE, "speculation is off and no engine can switch it on live", since)
-    again = (
-        candidates.as_schedule(_best(candidates.outlook(state), state, limits))
-        if missed
-        else constant(max(limits.min_k, 1), size)
-    )
+    # the smallest K has merit only where the drafter may not fit
+    fits = missed or why is Reason.NO_K_PAYS
+    again = candidates.as_schedule(_best(candidates.outlook(state), state, limits)) if fits else least
     message = "drafting pays, by what steps without drafts take" if missed else "see whether drafting pays by now"
     return Decision(Kind.ENABLE, again, NO_GAIN, Reason.DRAFTER_RETRY, message, now)
 

@@ -26,7 +26,7 @@ def explain(state: State, limits: Limits, now: float) -> Explanation:
     inside = candidates.allowed(limits, state.start_k, state.grid)
     table = candidates.table_of(state.in_force, size)
     rows = tuple(
-        _candidate(state, seen, (batch, k), int(table[batch - 1]), allowed=bool(inside[k, batch - 1]))
+        _candidate(state, seen, (batch, k), int(table[batch - 1]), allowed=bool(inside[k, batch - 1]) or k == 0)
         for batch, _ in shares
         for k in range(0 if state.off else 1, state.start_k + 1)
     )

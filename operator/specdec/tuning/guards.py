@@ -126,13 +126,13 @@ def others_would_saturate(state: State, limits: Limits, now: float) -> Hold | No
     return Hold(Reason.WOULD_SATURATE, message, now)
 
 
-def a_quieter_hour_comes(state: State, limits: Limits, now: float) -> Hold | None:
+def quieter_hour_comes(state: State, limits: Limits, now: float) -> Hold | None:
     found = season.quieter_hour(state.season, now) if limits.disruption.any_time else None
     if found is None:
         return None
     usual, least, wait = found
-    at = datetime.fromtimestamp(now + wait, UTC).strftime("%H:%M UTC")
-    message = f"this hour of the week usually has {usual:.0f} requests in service, the one at {at} {least:.0f}"
+    at = datetime.fromtimestamp(now + wait, UTC).strftime("%a %H:%M UTC")
+    message = f"this hour of the week usually has {usual:.3g} requests in service, the one on {at} {least:.3g}"
     return Hold(Reason.QUIETER_HOUR_AHEAD, f"{message}; a restart waits for it", now)
 
 
@@ -154,7 +154,6 @@ BEFORE_A_RESTART: Final[tuple[Check, ...]] = (
     day_is_not_seen,
     replicas_are_missing,
     others_would_saturate,
-    a_quieter_hour_comes,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -53,6 +53,7 @@ LOAD_HALF_LIFE_SECONDS: Final = 90.0
 DAY_HALF_LIFE_SECONDS: Final = 86_400.0
 POSITION1_HALF_LIFE_SECONDS: Final = 20.0
 POD_FORGOTTEN_SECONDS: Final = 600.0
+SERVING_SECONDS: Final = 90.0  # since a pod's last page
 BROKEN_BELOW: Final = 0.30
 BROKEN_DRAFTS: Final = 200.0
 IDENTITY_TOLERANCE: Final = 0.10
@@ -87,13 +88,12 @@ def observe(
         if interval is not None and (interval.exact or seen.at - interval.seconds >= state.changed_at):
             intervals[sample.pod] = interval
             suspect += not _tokens_add_up(interval)
-    elapsed = now - state.last_at if state.last_at is not None else 0.0
     state = _forget(state, pods, suspect, now, window_seconds)
     faded = state.load
     remembered = state.acceptance
     if intervals:
         state = _learn(state, merged(list(intervals.values())))
-    state = replace(state, season=_season(state, faded, now, elapsed))
+        state = replace(state, season=_season(state, faded, list(intervals.values()), now))
     watched = acceptance.watch_for_drift(state.acceptance, remembered) if intervals else state.acceptance
     if watched is not state.acceptance:
         state = replace(state, acceptance=watched, alarmed_at=now)
@@ -131,9 +131,11 @@ def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float
     )
 
 
-def _season(state: State, faded: Floats, now: float, elapsed: float) -> season.Season:
-    """faded: the load before this round was learned from."""
-    busy, batches = (state.load - faded).sum(axis=0).tolist()
+def _season(state: State, faded: Floats, seen: Sequence[Interval], now: float) -> season.Season:
+    """faded: the load before this round was learned from. seen: what pods did; those unseen had as much to do."""
+    serving = sum(now - pod.at <= SERVING_SECONDS for pod in state.pods.values())
+    elapsed = sum(interval.seconds for interval in seen) / len(seen)
+    busy, batches = ((state.load - faded).sum(axis=0) * max(serving / len(seen), 1.0)).tolist()
     return season.watched(state.season, now, elapsed, busy, batches)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from specdec.api.schedule import Schedule
 from specdec.tuning import (
     candidates,
+    clock,
     constraints,
     drafter,
     gains,
@@ -35,7 +36,8 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
     """What to do now.
 
     chance: uniform in [0, 1), drawn by the caller; it picks among trials that are equally worth while.
-    In mode Recommend the decision comes as the proposal of a hold. The state changes only by `acted`.
+    In mode Recommend the decision comes as the proposal of a hold, unless it ends what another mode has begun. The
+    state changes only by `acted`.
     """
     hold = guards.first_objection(guards.BEFORE_ANYTHING, state, limits, now)
     if hold is not None:
@@ -52,8 +54,8 @@ def recommend(state: State, limits: Limits, now: float, chance: float) -> Decisi
 
 
 def prepared(state: State, limits: Limits, now: float, chance: float) -> State:
-    """`state` with what follows from `limits` alone, before a round of scrapes is observed."""
-    return switchback.kept_up(drafter.watched(state, limits, now), limits, now, chance)
+    """`state` with what follows from `limits`, before a round of scrapes is observed. chance: uniform in [0, 1)."""
+    return switchback.kept_up(drafter.watched(clock.followed(state, now), limits, now), limits, now, chance)
 
 
 def _answer(state: State, limits: Limits, now: float, chance: float) -> Decision | Hold:

@@ -60,8 +60,8 @@ def read_season(text: str | None) -> Season:
     if text is None:
         return Season()
     hours = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f2").reshape(HOURS, 2)
-    if not ((hours >= 0) | np.isnan(hours)).all():
-        raise figures.CheckpointError("the load of an hour is negative")
+    if not (((hours >= 0) & np.isfinite(hours)) | np.isnan(hours)).all():
+        raise figures.CheckpointError("the load of an hour is negative or infinite")
     return Season(hours.astype(np.float16))
 
 

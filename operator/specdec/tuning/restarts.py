@@ -42,6 +42,12 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
     hold = guards.first_objection(guards.BEFORE_A_RESTART, state, limits, now)
     if hold is not None:
         return hold
+    answer = _recommended(state, limits, now)
+    waits = guards.quieter_hour_comes(state, limits, now) if isinstance(answer, Decision) else None
+    return answer if waits is None or isinstance(answer, Hold) else replace(waits, proposal=answer)
+
+
+def _recommended(state: State, limits: Limits, now: float) -> Decision | Hold:
     seen = candidates.outlook(state, patient=True)
     found = forecast(state, limits, seen)
     gained, schedule, start = found.gain, found.schedule, found.start_k
@@ -52,7 +58,7 @@ def recommend(state: State, limits: Limits, now: float) -> Decision | Hold:
         return Hold(Reason.CONSTRAINT_AT_RISK, missed, now)
     if limits.trial_possible:
         return trials.proposed(state, limits, found, now)
-    message = f"{gained.mean_percent:+.1f} % tokens per second expected over a day, {sure:+.1f} % sure"
+    message = f"{gained.mean_percent:+.1f} % tokens per second expected, {sure:+.1f} % sure"
     needed = limits.min_gain_percent + limits.restart_cost_percent
     if sure < needed:
         return Hold(Reason.GAIN_TOO_SMALL, f"{message}; {needed:.1f} % needed", now)

@@ -25,6 +25,7 @@ KEPT: Final = 0.5  # share of what was known of an hour that stays once it has c
 LEAST_SEEN: Final = 0.5  # of an hour, or it does not count
 LONGEST_GAP: Final = 300.0  # between two rounds of scrapes that still count as watching
 LARGEST: Final = 65_504.0  # in half precision
+LEAST_REQUESTS: Final = 1.0  # in service, in an hour that is waited for
 QUIETER: Final = 1.5  # times the load of the quietest hour of the coming day, above which it is worth waiting for
 UNKNOWN: Final = np.full((HOURS, 2), np.nan, dtype=np.float16)  # half precision will do, and is small
 
@@ -69,12 +70,15 @@ def watched(season: Season, now: float, elapsed: float, request_seconds: float, 
 
 def quieter_hour(season: Season, now: float) -> tuple[float, float, float] | None:
     """Requests in service usually in this hour and in the quietest of the coming day, where it is worth waiting for,
-    and the seconds until that begins; None where this hour will do, or not all of the coming day is known."""
+    and the seconds until that begins; None where this hour will do, or not all of the coming day is known.
+
+    Hours with hardly a request do not count: in them nothing would be seen that a restart could be decided by.
+    """
     hour = int(now // HOUR)
     ahead = season.hours[(hour + SINCE_MONDAY + np.arange(25)) % HOURS, 0].astype(float)
     if not np.isfinite(ahead).all():
         return None
-    least = int(ahead.argmin())
+    least = int(np.where(ahead >= LEAST_REQUESTS, ahead, np.inf).argmin())
     if ahead[0] <= QUIETER * ahead[least]:
         return None
     return float(ahead[0]), float(ahead[least]), (hour + least) * HOUR - now

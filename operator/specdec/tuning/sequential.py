@@ -9,7 +9,7 @@ any time whatever with probability `alpha` at most, as long as the observations 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log, sqrt
+from math import inf, sqrt
 from typing import Final, Self
 
 EFFECT_SD: Final = 1.0  # spread of the effect sizes (mean over scatter) among which the mixture is spread
@@ -42,14 +42,3 @@ class Running:
         if left <= 0.0 or self.squares <= 0.0:
             return inf
         return sqrt(self.squares / self.count * (grown - 1.0) / left)
-
-
-def strength(seen: Running, mean: float) -> float:
-    """Log of the martingale against `mean` being the true one; the interval holds all means where it is below
-    log(1 / alpha)."""
-    if seen.count < 2 or seen.squares <= 0.0:
-        return 0.0
-    weight = 1.0 / EFFECT_SD**2
-    spread = weight / (seen.count + weight)
-    scatter, away = seen.squares / seen.count, (seen.mean - mean) ** 2
-    return 0.5 * log(spread) + 0.5 * seen.count * log((scatter + away) / (scatter + away * spread))

@@ -18,6 +18,7 @@ from specdec.tuning.state import State, Trial
 LEAST_SHARE: Final = 0.2  # of the request time, at batch sizes where the untuned K is another than the tuned
 DEAREST_LOG: Final = 0.3  # time per token: an untuned K that would cost users more than this is not put in force
 BUSY_SHARE: Final = 0.02  # of the request time, at the batch sizes where that is looked at
+LEAST_BEFORE: Final = 0.6  # of its length that the time before must have been watched
 OVERDUE_CHANCE: Final = 0.1  # that a time which guards put off begins now: not with what they waited for
 FORCED: Final = (Reason.BOUNDS_CHANGED, Reason.GRAPH_LIMIT)
 
@@ -31,7 +32,7 @@ def kept_up(state: State, limits: Limits, now: float, chance: float) -> State:
         return state if state.pairs is None else replace(state, pairs=None)
     pairs, untuned_k = state.pairs, min(state.start_k, limits.max_k)
     if pairs is None or pairs.untuned_k != untuned_k:
-        refuted_at = -inf if pairs is None else pairs.refuted_at
+        refuted_at = pairs.refuted_at if pairs is not None and pairs.stays_untuned(now) else -inf
         pairs = Pairs(untuned_k, limits.switchback_seconds, now, now, chance, refuted_at=refuted_at)
     if pairs.seconds != limits.switchback_seconds:
         pairs = replace(pairs, seconds=limits.switchback_seconds, under_way=None, lately=())
@@ -75,7 +76,7 @@ def refuted(state: State, limits: Limits, now: float) -> Decision | Hold | None:
     if not pairs.stays_untuned(now):
         return None
     hours = (pairs.refuted_at + REFUTED_FOR_SECONDS - now) / 3600
-    message = f"tuning lost against K = {pairs.untuned_k} in a switchback; it goes on in {hours:.0f} h"
+    message = f"tuning lost in a switchback; it goes on in {hours:.0f} h"
     if state.in_force != untuned:  # as after bounds that came and went
         return Decision(Kind.LIVE, untuned, NO_GAIN, Reason.SWITCHBACK, message, now)
     return Hold(Reason.SWITCHBACK_REFUTED, message, pairs.refuted_at)
@@ -94,13 +95,16 @@ def begin(state: State, limits: Limits, seen: Outlook, table: Ints, now: float, 
     table: shape (B,), what tuning chose. chance: uniform in [0, 1).
     """
     pairs = state.pairs
-    if pairs is None or limits.switchback_share <= 0 or limits.mode is not Mode.AUTO:
+    if pairs is None or limits.switchback_share <= 0:
         return None
     seconds = pairs.seconds
     if now < pairs.due_at or (_overdue(pairs, now) and chance >= OVERDUE_CHANCE):
         return None
     untuned = _untuned(state, limits)
-    if not any(pairs.before().values()) or _share_that_differs(state, table, untuned) < LEAST_SHARE:
+    long_enough = pairs.lately and now - pairs.lately[0][0] >= LEAST_BEFORE * seconds
+    if not long_enough or not any(pairs.before().values()):
+        return None
+    if _share_that_differs(state, table, untuned) < LEAST_SHARE:
         return None
     if _too_dear(state, limits, seen, table, untuned):
         return None

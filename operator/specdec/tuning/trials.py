@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from specdec.api.schedule import Schedule
+from specdec.tuning import guards
 from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
 from specdec.tuning.limits import Limits
@@ -26,7 +27,7 @@ Check = Callable[[State, Canary, Limits, float], Decision | Hold | None]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A start value and schedule, and the gain predicted over a day. mean, sd: of that gain, log units."""
+    """A start value and schedule, and the gain predicted for the usual load. mean, sd: of that gain, log units."""
 
     start_k: int
     schedule: Schedule
@@ -44,7 +45,7 @@ def proposed(state: State, limits: Limits, promise: Promise, now: float) -> Deci
     """Try what is promised on one replica, or why not."""
     start_k, schedule, gain = promise.start_k, promise.schedule, promise.gain
     needed = limits.min_gain_percent + limits.restart_cost_percent
-    said = f"{gain.mean_percent:+.1f} % tokens per second expected over a day"
+    said = f"{gain.mean_percent:+.1f} % tokens per second expected"
     failed = state.failed.get(start_k)
     if failed is not None and now - failed < FAILED_FOR_SECONDS:
         again = (failed + FAILED_FOR_SECONDS - now) / 3600
@@ -134,6 +135,9 @@ def _wins(state: State, canary: Canary, limits: Limits, now: float) -> Decision 
     if not limits.disruption.window_open:
         message = f"{in_words(canary)}; the others follow when a window of spec.tuning.disruption opens"
         return Hold(Reason.OUTSIDE_WINDOW, message, canary.began)
+    waits = guards.quieter_hour_comes(state, limits, now)
+    if waits is not None:
+        return replace(waits, message=f"{in_words(canary)}; {waits.message}")
     message = f"{in_words(canary)}; the others follow"
     start = canary.start_k
     return Decision(Kind.RESTART, canary.schedule, gain, Reason.TRIAL_DELIVERED, message, now, start_k=start)

@@ -19,6 +19,7 @@ from specdec.api.schedule import Schedule
 from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
 from specdec.tuning.window import BUCKETS
 
+NEAR_LOG: Final = 0.25  # between two mean batches that are compared without buckets
 LEAST_TOKENS: Final = 200.0  # of the smaller side, at batches that both sides had, to be compared
 
 Floats = NDArray[np.float64]
@@ -110,7 +111,8 @@ def log_gain(one: Work, other: Work, slower: Slower | None = None) -> float | No
     for bucket in one.keys() & other.keys():
         (waited, tokens, *_), (others_waited, others_tokens, *_) = one[bucket], other[bucket]
         common = min(tokens, others_tokens)
-        if common > 0:
+        near = bucket != WHOLE or abs(log(_batch(one[bucket]) / _batch(other[bucket]))) <= NEAR_LOG
+        if common > 0 and near:
             moved = slower(_batch(other[bucket]), _batch(one[bucket])) if slower is not None else 0.0
             total += common * (log(others_waited / others_tokens * tokens / waited) + moved)
             weight += common

@@ -24,6 +24,7 @@ from specdec.tuning import (
     estimated_costs,
     estimated_prior,
     explain,
+    prepared,
     summarise,
 )
 from tests.support.engines import BROKEN, CODE, START, Fleet, fleet
@@ -226,3 +227,30 @@ def test_where_a_switchback_refuted_the_estimates_they_switch_nothing_off() -> N
     running.run(4 * 3600, 80)
     assert not switched(running)
     assert running.state.in_force.ks == (7,)
+
+
+def test_the_hourly_try_begins_with_the_best_k_since_the_drafter_fits() -> None:
+    running = dear_under_load()
+    running.run(600, 80)
+    running.limits = Limits(mode=Mode.RECOMMEND)
+    running.run(3700, 80)
+    back = next(d for d in running.decisions if d.kind is Kind.ENABLE)
+    assert back.schedule.k_at(2) > 1
+
+
+def test_a_clock_that_was_set_back_switches_nothing_off() -> None:
+    running = dear_under_load()
+    while running.state.losing_since is None:
+        running.run(15, 80)
+    running.state = replace(running.state, losing_since=None)
+    running.now -= 3600.0
+    running.run(60, 80)
+    assert not running.state.off
+
+
+def test_losing_is_forgotten_where_counters_are_exact_no_more() -> None:
+    running = dear_under_load()
+    while running.state.losing_since is None:
+        running.run(15, 80)
+    stock = replace(running.state, pods={name: replace(pod, exact=False) for name, pod in running.state.pods.items()})
+    assert prepared(stock, running.limits, running.now, 0.5).losing_since is None

@@ -8,9 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from specdec.api.schedule import constant
 from specdec.tuning import (
+    Canary,
+    Decision,
     Disruption,
     Environment,
+    Gain,
+    Hold,
+    Kind,
     Limits,
     Reason,
     Switching,
@@ -19,11 +25,14 @@ from specdec.tuning import (
     estimated_prior,
     load,
     new_state,
+    recommend,
     restarts,
+    trials,
 )
-from specdec.tuning.guards import a_quieter_hour_comes
+from specdec.tuning.guards import quieter_hour_comes
 from specdec.tuning.samples import BATCH_BUCKET_ENDS
 from specdec.tuning.season import HOUR, HOURS, Season, quieter_hour, watched
+from specdec.tuning.sequential import Running
 from specdec.tuning.window import BUCKETS
 from tests.support.engines import START, fleet
 
@@ -104,23 +113,23 @@ def test_what_lies_between_two_scrapes_far_apart_was_not_seen() -> None:
 def test_a_restart_waits_for_a_quiet_hour(hour: float, waits: bool) -> None:
     now = MONDAY + WEEK + hour * HOUR
     state = replace(new_state(Environment(model="m"), estimated_prior()), season=after(HOURS + 1, day_and_night))
-    hold = a_quieter_hour_comes(state, ANY_TIME, now)
+    hold = quieter_hour_comes(state, ANY_TIME, now)
     assert (hold is not None) is waits
     if hold is not None:
         assert hold.reason is Reason.QUIETER_HOUR_AHEAD
         assert "80 requests in service" in hold.message
-        assert "the one at 20:00 UTC 8" in hold.message
+        assert "the one on Mon 20:00 UTC 8" in hold.message
 
 
 def test_where_users_gave_windows_they_chose_the_hour() -> None:
     state = replace(new_state(Environment(model="m"), estimated_prior()), season=after(HOURS + 1, day_and_night))
     windows = replace(ANY_TIME, disruption=Disruption(1, True))
-    assert a_quieter_hour_comes(state, windows, MONDAY + WEEK + 12 * HOUR) is None
+    assert quieter_hour_comes(state, windows, MONDAY + WEEK + 12 * HOUR) is None
 
 
 def test_in_the_first_week_no_restart_waits() -> None:
     state = replace(new_state(Environment(model="m"), estimated_prior()), season=after(24, day_and_night))
-    assert a_quieter_hour_comes(state, ANY_TIME, MONDAY + 36 * HOUR) is None
+    assert quieter_hour_comes(state, ANY_TIME, MONDAY + 36 * HOUR) is None
 
 
 def test_the_wait_ends_by_the_quietest_hour_of_the_week() -> None:
@@ -130,6 +139,71 @@ def test_the_wait_ends_by_the_quietest_hour_of_the_week() -> None:
         assert found[2] > 0
         now, waited = now + found[2], waited + found[2]
     assert waited < WEEK
+
+
+def test_idle_nights_are_not_waited_for() -> None:
+    """In them too few drafts are seen for anything to be decided."""
+    state = new_state(Environment(model="m"), estimated_prior())
+    for night in (0.0, 0.5):
+        usual = after(HOURS + 1, lambda hour, night=night: 60.0 if 8 <= hour % 24 < 20 else night)  # type: ignore[misc]
+        for hour in range(24):
+            now = MONDAY + WEEK + hour * HOUR
+            assert quieter_hour_comes(replace(state, season=usual), ANY_TIME, now) is None
+
+
+def test_hours_in_which_scrapes_failed_are_not_remembered_as_quiet() -> None:
+    running = fleet(pods=2)
+    running.run(3 * HOUR, 30, every=60.0, act=False)
+    known = running.state.season.known
+    running.run(3 * HOUR, 30, every=60.0, act=False, spoil=lambda _: [])
+    running.run(2 * HOUR, 30, every=60.0, act=False)
+    seen = running.state.season.hours[:, 0].astype(float)
+    assert known <= running.state.season.known <= known + 3
+    assert seen[np.isfinite(seen)] == pytest.approx(60.0, rel=0.15)
+
+
+def test_pods_that_were_not_read_had_as_much_to_do() -> None:
+    running = fleet(pods=2)
+    running.run(60, 30)
+    turns = iter(range(10**6))
+    running.run(2 * HOUR, 30, every=30.0, act=False, spoil=lambda pages: pages[: 1 + next(turns) % 2])
+    seen = running.state.season.hours[:, 0].astype(float)
+    assert seen[np.isfinite(seen)] == pytest.approx(60.0, rel=0.2)
+
+
+def test_a_quiet_hour_is_waited_for_only_where_there_is_something_to_do() -> None:
+    running = fleet(pods=3, limits=replace(ANY_TIME, replicas=3, trial_possible=True))
+    running.run(26 * HOUR, 60, every=300.0, act=False)
+    answer = recommend(running.state, running.limits, running.now, 0.5)
+    assert isinstance(answer, Decision)
+    hour = int((running.now - MONDAY) // HOUR) % HOURS
+    busy_now = after(HOURS + 1, lambda h: 80.0 if h == hour else 20.0)
+    busy_now.hours[(hour + 80) % HOURS] = np.nan  # the week is not known, the coming day is
+    held = recommend(replace(running.state, season=busy_now), running.limits, running.now, 0.5)
+    assert isinstance(held, Hold)
+    assert (held.reason, held.proposal and held.proposal.kind) == (Reason.QUIETER_HOUR_AHEAD, Kind.RESTART_TRIAL)
+    content = replace(running.state, season=busy_now, in_force=answer.schedule, start_k=answer.start_k or 7)
+    nothing = recommend(content, running.limits, running.now, 0.5)
+    assert isinstance(nothing, Hold)
+    assert nothing.reason is not Reason.QUIETER_HOUR_AHEAD
+
+
+def test_the_others_follow_a_replica_that_delivered_in_a_quiet_hour() -> None:
+    won = Running()
+    for n in range(30):
+        won = won.added(0.10 + 0.001 * (n % 3))
+    canary = Canary(3, constant(3, 256), Gain(8.0, 3.0, 13.0), START, START, START + 21 * HOUR, seen=won, peers=9)
+    state = replace(new_state(Environment(model="m"), estimated_prior()), canary=canary)
+    now = START + 21 * HOUR
+    follows = trials.recommend(state, canary, ANY_TIME, now)
+    assert isinstance(follows, Decision)
+    assert follows.kind is Kind.RESTART
+    hour = int((now - MONDAY) // HOUR) % HOURS
+    busy_now = after(HOURS + 1, lambda h: 80.0 if h == hour else 20.0)
+    waits = trials.recommend(replace(state, season=busy_now), canary, ANY_TIME, now + 10 * 60.0)
+    assert isinstance(waits, Hold)
+    assert waits.reason is Reason.QUIETER_HOUR_AHEAD
+    assert "one replica runs with K = 3" in waits.message
 
 
 def test_the_tuner_learns_it_from_pages_and_keeps_it() -> None:

@@ -7,9 +7,20 @@ from math import inf, log
 import numpy as np
 import pytest
 
-from specdec.tuning.sequential import Running, strength
+from specdec.tuning.sequential import EFFECT_SD, Running
 
 ALPHA = 0.1
+
+
+def strength(seen: Running, mean: float) -> float:
+    """Log of the martingale against `mean` being the true one; the interval holds all means where it is below
+    log(1 / alpha)."""
+    if seen.count < 2 or seen.squares <= 0.0:
+        return 0.0
+    weight = 1.0 / EFFECT_SD**2
+    spread = weight / (seen.count + weight)
+    scatter, away = seen.squares / seen.count, (seen.mean - mean) ** 2
+    return 0.5 * log(spread) + 0.5 * seen.count * log((scatter + away) / (scatter + away * spread))
 
 
 def looks(values: np.ndarray) -> list[Running]:
