@@ -145,7 +145,8 @@ class Switchback(Model):
 
     share_percent: Annotated[int, Field(ge=1, le=50)] = 2
     """Share of the time in which the untuned K is in force, for `window` at a time, at moments drawn by lot. Costs this
-    share of what tuning gains. Left out while the untuned K would cost more than 35 % or break a latency target."""
+    share of what tuning gains. Above some 20 it is not reached, since the times before and after count too. Left out
+    while the untuned K would cost more than 35 % or break a latency target."""
 
 
 class Tuning(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import expm1, sqrt
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -65,8 +65,7 @@ class Canary:
             return None
         doubt = TWO_SIDED_90 * _pod_sd(self.last_seen - self.first_seen, max(self.peers, 1))
         width = float(np.hypot(self.seen.half_width(ALPHA), doubt))
-        low, high = self.seen.mean - width, self.seen.mean + width
-        return Gain(*(100.0 * expm1(min(x, 2.0)) for x in (self.seen.mean, low, high)))
+        return Gain.of_logs(self.seen.mean, width)
 
 
 def observed(canary: Canary, samples: Iterable[Sample], now: float, window_seconds: float) -> Canary:

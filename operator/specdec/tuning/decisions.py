@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from math import expm1
+from typing import Final, Self
 
 from specdec.api.schedule import Schedule
 
+LARGEST_LOG: Final = 2.0  # of a gain that is told; beyond it too little is known
 TWO_SIDED_90: Final = 1.6449  # standard deviations to each end of a 90 % interval
 
 
@@ -73,6 +75,15 @@ class Gain:
     mean_percent: float
     lower_percent: float
     upper_percent: float
+
+    @classmethod
+    def of_logs(cls, mean: float, width: float) -> Self:
+        """Of a gain of `mean`, log units, give or take `width`, which may be infinite."""
+        return cls(*(100.0 * expm1(min(x, LARGEST_LOG)) for x in (mean, mean - width, mean + width)))
+
+    def taken_back(self) -> Self:
+        """What it gains to undo it."""
+        return type(self)(-self.mean_percent, -self.upper_percent, -self.lower_percent)
 
 
 NO_GAIN: Final = Gain(0.0, 0.0, 0.0)

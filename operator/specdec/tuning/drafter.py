@@ -85,7 +85,7 @@ def _no_k_pays(state: State, limits: Limits, now: float) -> Decision | None:
     mean, sd = losing
     message = f"every K loses at this load: {100 * np.expm1(mean):.0f} % more tokens per second expected without drafts"
     none = constant(0, state.grid.batches.size)
-    gain = Gain(*(100.0 * float(np.expm1(mean + z * sd)) for z in (0.0, -TWO_SIDED_90, TWO_SIDED_90)))
+    gain = Gain.of_logs(mean, TWO_SIDED_90 * sd)
     return Decision(Kind.DISABLE, none, gain, Reason.NO_K_PAYS, message, now)
 
 

@@ -75,7 +75,6 @@ def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_
     row = batch - 1
     difference = float(seen.log_tpot[now_k, row] - seen.log_tpot[k, row])
     sd = float(seen.contrast_sd(np.array([now_k]), np.array([k]), np.array([batch]))[0])
-    interval = [100.0 * float(np.expm1(difference + z * sd)) for z in (0.0, -TWO_SIDED_90, TWO_SIDED_90)]
     tpot = float(np.exp(seen.log_tpot[k, row]))
     return Candidate(
         batch=batch,
@@ -84,7 +83,7 @@ def _candidate(state: State, seen: candidates.Outlook, at: tuple[int, int], now_
         accepted_length=float(np.exp(seen.acceptance.log_length[k])),
         tpot_ms=tpot,
         tokens_per_second=1000.0 * batch / tpot,
-        gain=Gain(*interval),
+        gain=Gain.of_logs(difference, TWO_SIDED_90 * sd),
         allowed=allowed,
         in_force=k == now_k,
         measured=bool(state.tried_steps[k, np.searchsorted(BATCH_BUCKET_ENDS, batch)] > LEAST_STEPS),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule, Tier
 from specdec.tuning.decisions import Gain
+from specdec.tuning.sequential import Running
 
 LARGEST_OF_SURFACE: Final = 1e4  # of its means and covariances; each begins at 0 with a variance of 1
 Floats = NDArray[np.float64]
@@ -105,6 +106,15 @@ def schedule(tiers: list[list[int]], most: int) -> Schedule:
         first = int(told[0]) if told else found[-1].to_batch + 1 if found else 1
         found.append(Tier(first, int(to), k_of(k, most)))
     return Schedule(tuple(found))
+
+
+def running(seen: Running) -> list[float]:
+    return [seen.count, seen.mean, seen.squares]
+
+
+def read_running(figures: list[float]) -> Running:
+    count, mean, squares = figures
+    return Running(int(count), finite(mean), finite(squares))
 
 
 def gain(gain: Gain | None) -> list[float] | None:

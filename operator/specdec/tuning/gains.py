@@ -36,7 +36,7 @@ def gain(seen: Outlook, before: Ints, after: Ints, load: Floats, regime: Regime 
     """
     mean, sd, shift = _contrast(seen, before, after, load, regime)
     width = TWO_SIDED_90 * float(np.hypot(SELECTION * sd, shift))
-    return Gain(*(100.0 * float(np.expm1(x)) for x in (mean, mean - width, mean + width)))
+    return Gain.of_logs(mean, width)
 
 
 def assurance(

@@ -13,7 +13,7 @@ from specdec.api.schedule import Schedule
 from specdec.tuning import candidates, gains
 from specdec.tuning.candidates import Ints, Outlook
 from specdec.tuning.decisions import Decision, Kind, Reason
-from specdec.tuning.samples import BATCH_BUCKET_ENDS
+from specdec.tuning.samples import batches_of
 from specdec.tuning.state import State, Trial
 
 TRIAL_SECONDS: Final = 30.0
@@ -64,7 +64,7 @@ def worthwhile(
         improvement, k = max(options, default=(0.0, 0))
         if improvement > WORTH_LOG:
             promise += improvement * float(state.load[bucket, 0]) / total
-            rows = _rows(bucket, table.size)
+            rows = np.array(batches_of(bucket, table.size)) - 1
             after[rows] = np.where(inside[k, rows], k, table[rows])
     if promise < WORTH_LOG * (0.5 + chance):
         return None
@@ -152,12 +152,6 @@ def _expected_improvement(seen: Outlook, k: int, other: int, batch: int) -> floa
         return 0.0
     z = worse / sd
     return sd * exp(-z * z / 2) / sqrt(2 * pi) - worse * 0.5 * (1 - erf(z / sqrt(2)))
-
-
-def _rows(bucket: int, size: int) -> Ints:
-    first = 1 if bucket == 0 else BATCH_BUCKET_ENDS[bucket - 1] + 1
-    last = min(BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else size, size)
-    return np.arange(first - 1, last)
 
 
 def _trial(state: State, seen: Outlook, table: Ints, after: Ints, now: float) -> Decision:

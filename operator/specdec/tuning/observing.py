@@ -53,7 +53,6 @@ LOAD_HALF_LIFE_SECONDS: Final = 90.0
 DAY_HALF_LIFE_SECONDS: Final = 86_400.0
 POSITION1_HALF_LIFE_SECONDS: Final = 20.0
 POD_FORGOTTEN_SECONDS: Final = 600.0
-SERVING_SECONDS: Final = 90.0  # since a pod's last page
 BROKEN_BELOW: Final = 0.30
 BROKEN_DRAFTS: Final = 200.0
 IDENTITY_TOLERANCE: Final = 0.10
@@ -133,9 +132,8 @@ def _forget(state: State, pods: Mapping[str, Snapshot], suspect: int, now: float
 
 def _season(state: State, faded: Floats, seen: Sequence[Interval], now: float) -> season.Season:
     """faded: the load before this round was learned from. seen: what pods did; those unseen had as much to do."""
-    serving = sum(now - pod.at <= SERVING_SECONDS for pod in state.pods.values())
     elapsed = sum(interval.seconds for interval in seen) / len(seen)
-    busy, batches = ((state.load - faded).sum(axis=0) * max(serving / len(seen), 1.0)).tolist()
+    busy, batches = ((state.load - faded).sum(axis=0) * max(state.serving / len(seen), 1.0)).tolist()
     return season.watched(state.season, now, elapsed, busy, batches)
 
 

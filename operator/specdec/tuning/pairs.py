@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import expm1, inf
+from math import inf
 from typing import Final
 
 from specdec.api.schedule import Schedule
@@ -76,10 +76,7 @@ class Pairs:
         """Tokens per second of one request over the untuned K's at equal batch, percent, with a 90 % interval that is
         valid at every look; None before a few pairs that differ."""
         width = self.seen.half_width(ALPHA)
-        if width == inf:
-            return None
-        low, high = self.seen.mean - width, self.seen.mean + width
-        return Gain(*(100.0 * expm1(min(x, 2.0)) for x in (self.seen.mean, low, high)))
+        return None if width == inf else Gain.of_logs(self.seen.mean, width)
 
     @property
     def finding(self) -> Finding:

@@ -15,7 +15,6 @@ from specdec.tuning.canary import Canary
 from specdec.tuning.decisions import Gain, Kind, Move, Reason, Verdict
 from specdec.tuning.pairs import Pairs
 from specdec.tuning.season import HOURS, Season
-from specdec.tuning.sequential import Running
 from specdec.tuning.state import Trial
 
 
@@ -28,7 +27,7 @@ def canary(canary: Canary) -> dict[str, Any]:
         "firstSeen": canary.first_seen,
         "lastSeen": canary.last_seen,
         "restarts": canary.restarts,
-        "seen": [canary.seen.count, canary.seen.mean, canary.seen.squares],
+        "seen": figures.running(canary.seen),
         "peers": canary.peers,
     }
 
@@ -37,7 +36,6 @@ def read_canary(document: Mapping[str, Any] | None, most: int) -> Canary | None:
     """The window under way is lost; those that were closed count on."""
     if document is None:
         return None
-    count, mean, squares = document["seen"]
     return Canary(
         start_k=figures.k_of(document["startK"], most),
         schedule=figures.schedule(document["schedule"], most),
@@ -46,7 +44,7 @@ def read_canary(document: Mapping[str, Any] | None, most: int) -> Canary | None:
         first_seen=figures.when(document["firstSeen"]),
         last_seen=figures.when(document["lastSeen"]),
         restarts=int(document["restarts"]),
-        seen=Running(int(count), figures.finite(mean), figures.finite(squares)),
+        seen=figures.read_running(document["seen"]),
         peers=int(document["peers"]),
     )
 
@@ -81,7 +79,7 @@ def pairs(pairs: Pairs) -> dict[str, Any]:
         "began": pairs.began,
         "lastAt": pairs.last_at,
         "lot": figures.number(pairs.lot),
-        "seen": [pairs.seen.count, pairs.seen.mean, pairs.seen.squares],
+        "seen": figures.running(pairs.seen),
         "refutedAt": figures.time(pairs.refuted_at),
     }
 
@@ -90,14 +88,13 @@ def read_pairs(document: Mapping[str, Any] | None, most: int) -> Pairs | None:
     """The pair under way is lost; those that were complete count on."""
     if document is None:
         return None
-    count, mean, squares = document["seen"]
     return Pairs(
         untuned_k=figures.k_of(document["untunedK"], most),
         seconds=figures.finite(document.get("seconds", 60.0)),
         began=figures.finite(document["began"]),
         last_at=figures.finite(document["lastAt"]),
         lot=figures.finite(document["lot"]),
-        seen=Running(int(count), figures.finite(mean), figures.finite(squares)),
+        seen=figures.read_running(document["seen"]),
         refuted_at=figures.past(document["refutedAt"]),
     )
 

@@ -9,6 +9,12 @@ from typing import Final
 BATCH_BUCKET_ENDS: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
+def batches_of(bucket: int, most: int) -> range:
+    """The batch sizes of a bucket up to `most`; the last one is open."""
+    first = 1 if bucket == 0 else BATCH_BUCKET_ENDS[bucket - 1] + 1
+    return range(first, min(BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else most, most) + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A Prometheus histogram: `upper_seconds` ascending without +Inf, `cumulative` counts of the same length."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from specdec.tuning.surface import Filter, Grid, Surface
 from specdec.tuning.window import BUCKETS, EMPTY, Snapshot
 
 Floats = NDArray[np.float64]
+
+SERVING_SECONDS: Final = 90.0  # since a pod's last page
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,11 @@ class State:
     def exact(self) -> bool:
         """Whether an engine has counters per K and batch size; before the first scrape that is hoped."""
         return not self.pods or any(pod.exact for pod in self.pods.values())
+
+    @property
+    def serving(self) -> int:
+        """Pods that the last rounds showed."""
+        return sum((self.last_at or 0.0) - pod.at <= SERVING_SECONDS for pod in self.pods.values())
 
     @property
     def off(self) -> bool:

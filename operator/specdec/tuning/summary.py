@@ -19,7 +19,6 @@ from specdec.tuning.state import State
 Floats = NDArray[np.float64]
 
 LEAST_SECONDS: Final = 1.0  # of recent pod time, below which a rate would be made of nothing
-SERVING_SECONDS: Final = 90.0  # since a pod's last page
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,7 @@ def _tokens_per_second(state: State) -> float | None:
     recent = state.recent
     if state.last_at is None or recent.seconds < LEAST_SECONDS:
         return None
-    serving = sum(state.last_at - pod.at <= SERVING_SECONDS for pod in state.pods.values())
-    return recent.generated / recent.seconds * serving if serving else None
+    return recent.generated / recent.seconds * state.serving if state.serving else None
 
 
 def _gains(state: State, limits: Limits) -> tuple[Gain, Schedule, Gain]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from specdec.tuning import candidates, constraints, gains, learning
 from specdec.tuning.candidates import Ints, Outlook
-from specdec.tuning.decisions import NO_GAIN, Decision, Gain, Hold, Kind, Reason
+from specdec.tuning.decisions import NO_GAIN, Decision, Hold, Kind, Reason
 from specdec.tuning.limits import Limits, Mode, Switching
 from specdec.tuning.pairs import REFUTED_FOR_SECONDS, Finding, Pair, Pairs
 from specdec.tuning.state import State, Trial
@@ -70,9 +70,8 @@ def refuted(state: State, limits: Limits, now: float) -> Decision | Hold | None:
     gain = pairs.gain()
     untuned = candidates.as_schedule(_untuned(state, limits))
     if gain is not None:
-        back = Gain(-gain.mean_percent, -gain.upper_percent, -gain.lower_percent)
         message = f"{in_words(pairs)}; K = {max(untuned.ks)} stays for a day"
-        return Decision(Kind.TAKE_BACK, untuned, back, Reason.SWITCHBACK_REFUTED, message, now)
+        return Decision(Kind.TAKE_BACK, untuned, gain.taken_back(), Reason.SWITCHBACK_REFUTED, message, now)
     if not pairs.stays_untuned(now):
         return None
     hours = (pairs.refuted_at + REFUTED_FOR_SECONDS - now) / 3600
@@ -95,7 +94,7 @@ def begin(state: State, limits: Limits, seen: Outlook, table: Ints, now: float, 
     table: shape (B,), what tuning chose. chance: uniform in [0, 1).
     """
     pairs = state.pairs
-    if pairs is None or limits.switchback_share <= 0:
+    if pairs is None:
         return None
     seconds = pairs.seconds
     if now < pairs.due_at or (_overdue(pairs, now) and chance >= OVERDUE_CHANCE):

@@ -87,8 +87,7 @@ def take_back(state: State, inside: NDArray[np.bool_], now: float) -> Decision |
         return None
     realised = move.realised.mean_percent
     message = f"the last move was to gain {move.predicted.mean_percent:+.1f} % and brought {realised:+.1f} %"
-    back = Gain(-realised, -move.realised.upper_percent, -move.realised.lower_percent)
-    return Decision(Kind.TAKE_BACK, move.before, back, Reason.DID_NOT_DELIVER, message, now)
+    return Decision(Kind.TAKE_BACK, move.before, move.realised.taken_back(), Reason.DID_NOT_DELIVER, message, now)
 
 
 def _verdict(realised: Gain) -> Verdict:

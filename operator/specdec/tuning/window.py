@@ -18,6 +18,7 @@ from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample, StockCounters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Keys = NDArray[np.int16]
 
 BUCKETS: Final = len(BATCH_BUCKET_ENDS) + 1
 POSITIONS: Final = 15  # the largest block that any supported drafter proposes
@@ -193,16 +194,9 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
         return None
     if before.created is not None and after.created is not None and after.created > before.created + 1.0:
         return None
-    cells = after.cells.copy()
-    if before.keys is after.keys:
-        cells -= before.cells
-    elif before.keys.size:
-        at = np.searchsorted(after.keys, before.keys)
-        if after.keys.size == 0 or (at >= after.keys.size).any() or (after.keys[at] != before.keys).any():
-            return None
-        cells[at] -= before.cells
+    cells = difference((before.keys, before.cells), (after.keys, after.cells))
     totals = after.totals - before.totals
-    if (totals < 0).any() or (cells < 0).any():
+    if cells is None or (totals < 0).any() or (cells < 0).any():
         return None
     moved = cells[:, 0] > 0
     alike = before.lengths == after.lengths
@@ -216,6 +210,20 @@ def between(before: Snapshot, after: Snapshot) -> Interval | None:
         after.lengths,
         after.bounds,
     )
+
+
+def difference(before: tuple[Keys, Floats], after: tuple[Keys, Floats]) -> Floats | None:
+    """Cells of `after` less those of `before`, by key; None when one was lost. Each: keys, ascending, and cells."""
+    (old, cells_before), (keys, cells) = before, after
+    cells = cells.copy()
+    if old is keys:
+        cells -= cells_before
+    elif old.size:
+        at = np.searchsorted(keys, old)
+        if keys.size == 0 or (at >= keys.size).any() or (keys[at] != old).any():
+            return None
+        cells[at] -= cells_before
+    return cells
 
 
 def _stock_totals(totals: Floats, stock: StockCounters) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specdec.api.schedule import Schedule
-from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample
-from specdec.tuning.window import BUCKETS
+from specdec.tuning.samples import BATCH_BUCKET_ENDS, Sample, batches_of
+from specdec.tuning.window import BUCKETS, difference
 
 NEAR_LOG: Final = 0.25  # between two mean batches that are compared without buckets
 LEAST_TOKENS: Final = 200.0  # of the smaller side, at batches that both sides had, to be compared
@@ -70,8 +70,8 @@ def between(before: Counters | None, after: Counters) -> Work:
     """What a pod did between two scrapes; nothing where its counters fell, were lost or are no counts."""
     if before is None or before.incarnation != after.incarnation or after.at <= before.at:
         return {}
-    moved = _moved(before, after)
-    if moved is None:
+    moved = difference((before.keys, before.cells), (after.keys, after.cells))
+    if moved is None or not (moved >= 0.0).all():  # a NaN is no count either
         return {}
     work: Work = {}
     for key, (steps, seconds, requests, tokens) in zip(after.keys.tolist(), moved.tolist(), strict=True):
@@ -83,17 +83,6 @@ def between(before: Counters | None, after: Counters) -> Work:
             bucket = WHOLE if key == WHOLE else int(np.searchsorted(BATCH_BUCKET_ENDS, round(requests / steps)))
         work = added((work, {bucket: (waited, tokens, steps, requests)}))
     return work
-
-
-def _moved(before: Counters, after: Counters) -> Floats | None:
-    """Shape (cells of `after`, 4): the differences, or None where a counter fell, was lost or is no count."""
-    moved = after.cells.copy()
-    if before.keys.size:
-        at = np.searchsorted(after.keys, before.keys)
-        if after.keys.size == 0 or (at >= after.keys.size).any() or (after.keys[at] != before.keys).any():
-            return None
-        moved[at] -= before.cells
-    return moved if (moved >= 0.0).all() else None
 
 
 def added(works: Iterable[Work]) -> Work:
@@ -134,9 +123,9 @@ def _both(one: Done, other: Done) -> Done:
 @lru_cache(maxsize=512)
 def _ks(schedule: Schedule, bucket: int) -> frozenset[int]:
     """Every K that `schedule` has in the bucket."""
-    first = 1 if bucket == 0 else BATCH_BUCKET_ENDS[bucket - 1] + 1
-    last = BATCH_BUCKET_ENDS[bucket] if bucket < len(BATCH_BUCKET_ENDS) else schedule.tiers[-1].to_batch
-    return frozenset(schedule.k_at(batch) for batch in range(first, max(first, last) + 1))
+    # an engine may have had more requests than the schedule names
+    most = max(schedule.max_batch, BATCH_BUCKET_ENDS[-1] + 1)
+    return frozenset(schedule.k_at(batch) for batch in batches_of(bucket, most))
 
 
 def _stock(sample: Sample, key: int) -> list[tuple[float, ...]]:
