@@ -14,12 +14,13 @@ from specdec.engine.errors import EngineError, EngineUnavailable, InvalidSchedul
 from specdec.engine.live import LiveClient
 from specdec.engine.patience import LONGEST_WAIT_SECONDS, Patience
 from specdec.engine.scrape import ScrapeFailure, Scraper, ScrapeReason
-from specdec.engine.speculation import API_VERSION, ScheduleInForce, Speculation
+from specdec.engine.speculation import ScheduleInForce, Speculation
 from specdec.engine.target import Target
 from specdec.tuning import estimated_prior
 from specdec.tuning.samples import Sample
 from tests.support.clock import in_no_time
 from tests.support.engines import Pod
+from tests.support.speculation import speculation
 
 MAX_BATCH = 16
 TARGET = Target("pod-0", "1", "http://engine", control_token="token")
@@ -39,16 +40,7 @@ class Engine:
 
     async def get(self, _: Target) -> Speculation:
         self._reach()
-        return Speculation.model_validate(
-            {
-                "apiVersion": API_VERSION,
-                "engine": {"name": "vllm", "version": "0"},
-                "method": "dflash",
-                "startNumSpeculativeTokens": 7,
-                "limits": {"minNumSpeculativeTokens": 0, "maxNumSpeculativeTokens": 7, "maxBatch": MAX_BATCH},
-                "schedule": self._shown(),
-            }
-        )
+        return speculation(self._shown(), MAX_BATCH)
 
     async def put(self, _: Target, schedule: Schedule, *, revision: int) -> ScheduleInForce:
         self._reach()

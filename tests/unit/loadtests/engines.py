@@ -8,8 +8,9 @@ from typing import Any, Final, Self
 
 from specdec.api.schedule import Schedule
 from specdec.engine.errors import EngineUnavailable, EngineUnreachable, RevisionConflict
-from specdec.engine.speculation import API_VERSION, ScheduleInForce, Speculation
+from specdec.engine.speculation import ScheduleInForce, Speculation
 from specdec.engine.target import Target
+from tests.support.speculation import speculation
 
 MAX_BATCH: Final = 16
 _TURNS: Final = 10
@@ -38,16 +39,7 @@ class Engines:
 
     async def get(self, target: Target) -> Speculation:
         await self._reach(target)
-        return Speculation.model_validate(
-            {
-                "apiVersion": API_VERSION,
-                "engine": {"name": "vllm", "version": "0"},
-                "method": "dflash",
-                "startNumSpeculativeTokens": 7,
-                "limits": {"minNumSpeculativeTokens": 0, "maxNumSpeculativeTokens": 7, "maxBatch": MAX_BATCH},
-                "schedule": _in_force(self.ks[target.url], self.revisions[target.url]),
-            }
-        )
+        return speculation(_in_force(self.ks[target.url], self.revisions[target.url]), MAX_BATCH)
 
     async def put(
         self, target: Target, schedule: Schedule, *, revision: int, if_revision: int | None = None
