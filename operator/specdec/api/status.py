@@ -108,9 +108,9 @@ class SwitchbackStatus(Loose):
     untuned_num_speculative_tokens: int
     """K that the tuned schedule is held against."""
     since: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When the first pair began."""
+    """Since when pairs are counted."""
     pairs: int
-    """Untuned times that were compared with the tuned ones after them."""
+    """Untuned times that were compared with those before and after them."""
     gain_percent: int | None = None
     """Tokens per second of tuned over untuned times at equal batch."""
     lower_bound_percent: int | None = None

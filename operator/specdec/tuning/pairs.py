@@ -51,12 +51,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All so far. Pods are watched from one such time before the next untuned one on, not all the time.
+    """All so far. Pods are watched from shortly before an untuned time is due, not all the time.
 
     untuned_k: the constant K that what tuning chose is held against. seconds: of each time.
-    began, last_at: when this began, and the last untuned time, seconds since the epoch. lot: uniform in [0, 1), says
-    when the next one comes. seen: log gain of each pair. refuted_at: when they showed that tuning loses.
-    due_at: of the next untuned time, infinite while others than the tuner may change K.
+    began, last_at: since when pairs are counted, and when the last untuned time began, seconds since the epoch.
+    lot: uniform in [0, 1), says when the next one comes. seen: log gain of each pair. refuted_at: when they showed that
+    tuning loses. due_at: of the next untuned time, infinite while others than the tuner may change K.
     lately: what was done with tuning in the last `seconds`, in a few slices. pods: the newest page of each.
     """
 
